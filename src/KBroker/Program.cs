@@ -1,0 +1,2 @@
+Console.Error.WriteLine("kbroker: the broker is not assembled yet");
+return 1;
