@@ -2,8 +2,11 @@ using System.Buffers;
 
 namespace KBroker.Protocol.Records;
 
-/// <summary>A region of a file that holds records, which a response sends without reading it.</summary>
-public interface IRecordsRegion
+/// <summary>
+/// A region of a file that holds records, which a response sends without reading it. It keeps its file open until it
+/// is disposed: whoever sends or drops the response disposes it, once.
+/// </summary>
+public interface IRecordsRegion : IDisposable
 {
     /// <summary>Bytes of the region.</summary>
     int Length { get; }
@@ -40,7 +43,7 @@ public readonly struct RecordsPart
 /// The value of a protocol field of type <c>records</c>: a run of record batches as they lie on the wire and on disk, in
 /// memory or in files, in one part or several (one fetch may span two segments). Never copies.
 /// </summary>
-public readonly struct Records
+public readonly struct Records : IDisposable
 {
     /// <summary>Null for bytes alone; otherwise one <see cref="IRecordsRegion"/> or an array of parts.</summary>
     private readonly object? _other;
@@ -129,6 +132,13 @@ public readonly struct Records
     {
         region = _other as IRecordsRegion;
         return region is not null;
+    }
+
+    /// <summary>Gives up the file regions, so that their files may be closed. Bytes in memory are not touched.</summary>
+    public void Dispose()
+    {
+        for (var i = 0; i < PartCount; i++)
+            this[i].Region?.Dispose();
     }
 
     /// <summary>Copies everything, reading files where needed: for tests and small records only.</summary>
