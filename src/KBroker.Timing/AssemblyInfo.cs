@@ -1,0 +1,4 @@
+using System.Runtime.CompilerServices;
+
+[assembly: InternalsVisibleTo("KBroker.Timing.Tests")]
+[assembly: InternalsVisibleTo("KBroker.Benchmarks")]
