@@ -1,0 +1,102 @@
+using System.Buffers;
+
+namespace KBroker.Protocol.Records;
+
+/// <summary>The running state of a walk over the records of one batch.</summary>
+internal struct RecordWalk(in RecordBatchHeader header)
+{
+    private readonly long _baseTimestamp = header.BaseTimestamp;
+    private readonly long _headerMaxTimestamp = header.MaxTimestamp;
+    private readonly bool _logAppendTime = header.TimestampType == TimestampType.LogAppendTime;
+    private readonly int _lastOffsetDelta = header.LastOffsetDelta;
+    private long _minTimestampDelta = long.MaxValue;
+    private long _maxTimestampDelta = long.MinValue;
+    private long _headersCount;
+    private int _offsetDeltaOfMax = -1;
+    private int _previousDelta = -1;
+    private int _keylessCount;
+    private int _firstKeyless = -1;
+    private bool _consecutive = true;
+    private bool _ascending = true;
+
+    public readonly int ExpectedCount = header.RecordsCount;
+
+    public int Count { get; private set; }
+
+    /// <summary>Walks over the records that lie whole in a span.</summary>
+    /// <returns>The bytes of these records.</returns>
+    public int WalkWhole(ReadOnlySpan<byte> source)
+    {
+        var position = 0;
+        while (Count < ExpectedCount)
+        {
+            var start = position;
+            if (!VarInt.TryRead(source, ref start, out int length))
+                return position;
+            if (length < 0)
+                RecordFields.ThrowLength(length, source.Length - start);
+            if (length > source.Length - start)
+                return position;
+            RecordFields.Parse(source.Slice(start, length), out var fields);
+            Add(fields);
+            position = start + length;
+        }
+
+        return position;
+    }
+
+    /// <summary>Walks over one record that spans segments.</summary>
+    public void WalkFragmented(ref SequenceReader<byte> reader)
+    {
+        if (!VarInt.TryRead(ref reader, out int length) || length < 0 || length > reader.Remaining)
+            RecordFields.ThrowLength(length, reader.Remaining);
+        RecordFields.ParseFragmented(ref reader, length, out var fields);
+        Add(fields);
+    }
+
+    public readonly RecordBatchSummary Summarise(int uncompressedBytes)
+    {
+        var none = Count == 0;
+        return new RecordBatchSummary
+        {
+            RecordsCount = Count,
+            KeylessCount = _keylessCount,
+            FirstKeylessIndex = _firstKeyless,
+            HeadersCount = _headersCount,
+            MinTimestamp = none ? -1 : _logAppendTime ? _headerMaxTimestamp : _baseTimestamp + _minTimestampDelta,
+            MaxTimestamp = none ? -1 : _logAppendTime ? _headerMaxTimestamp : _baseTimestamp + _maxTimestampDelta,
+            OffsetDeltaOfMaxTimestamp = _offsetDeltaOfMax,
+            OffsetsConsecutive = _consecutive && _previousDelta == _lastOffsetDelta,
+            OffsetsAscending = _ascending && _previousDelta <= _lastOffsetDelta,
+            UncompressedBytes = uncompressedBytes,
+        };
+    }
+
+    private void Add(in RecordFields fields)
+    {
+        var delta = fields.OffsetDelta;
+        if (delta != _previousDelta + 1)
+        {
+            _consecutive = false;
+            _ascending &= delta > _previousDelta;
+        }
+
+        _previousDelta = delta;
+        if (fields.KeyLength < 0)
+        {
+            if (_keylessCount++ == 0)
+                _firstKeyless = Count;
+        }
+
+        if (fields.TimestampDelta > _maxTimestampDelta && (!_logAppendTime || Count == 0))
+        {
+            _maxTimestampDelta = fields.TimestampDelta;
+            _offsetDeltaOfMax = delta;
+        }
+
+        if (fields.TimestampDelta < _minTimestampDelta)
+            _minTimestampDelta = fields.TimestampDelta;
+        _headersCount += fields.HeadersCount;
+        Count++;
+    }
+}
