@@ -39,6 +39,8 @@ public sealed class TimingMetrics : IDisposable
             _meter.Dispose();
     }
 
+    internal bool Owns(Meter meter) => meter == _meter;
+
     internal IDisposable Register(string name, Func<int> watched, Func<int> delayed)
     {
         var registration = new Registration(this, name, watched, delayed);
