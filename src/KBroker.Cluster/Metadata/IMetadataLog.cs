@@ -63,7 +63,7 @@ public sealed record QuorumDescription(
 
 /// <summary>
 /// The ordered stream of metadata records and snapshots, applied to an immutable image. There may be one in the own
-/// directory (<see cref="LocalMetadataLog"/>) or one that is fetched from a quorum; readers cannot tell.
+/// directory (<c>LocalMetadataLog</c>) or one that is fetched from a quorum; readers cannot tell.
 /// </summary>
 public interface IMetadataLog
 {
