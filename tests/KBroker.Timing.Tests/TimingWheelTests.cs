@@ -95,16 +95,28 @@ public sealed class TimingWheelTests
             var count = wheel.Advance(2000, due, maxMoves: 5, out finished);
             Assert.InRange(count, 0, 5);
             seen.AddRange(due[..count]!);
-            if (calls == 3)
-                Assert.True(wheel.TryInsert(new ProbeTask(0) { ExpirationMs = 1500 }));
-            calls++;
+            if (calls++ == 3)
+                ChangeWhileSlotIsHalfEmptied();
         }
-        while (!finished);
+        while (!finished && calls < 1000);
 
         Assert.Equal(101, seen.Count);
         Assert.Equal(tasks.ToHashSet<TimerTask>(), seen[..100].ToHashSet());
         Assert.Equal(seen.Select(task => task.ExpirationMs).Order(), seen.Select(task => task.ExpirationMs));
-        Assert.True(calls > 40);
+        Assert.InRange(calls, 40, 999);
+        Assert.Equal(8000, wheel.NextMs());
+        Assert.Single(Advance(wheel, 8800));
+
+        void ChangeWhileSlotIsHalfEmptied()
+        {
+            Assert.Equal(800, wheel.ClockMs);
+            wheel.CatchUp(900);
+            Assert.Equal(800, wheel.ClockMs);
+            Insert(wheel, 1500);
+
+            // One turn ahead, in the wheel of the slot that is being emptied: that slot must not take it.
+            Insert(wheel, 800 + 8000);
+        }
     }
 
     [Fact]
