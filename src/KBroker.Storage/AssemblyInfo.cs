@@ -1,0 +1,4 @@
+using System.Runtime.CompilerServices;
+
+[assembly: InternalsVisibleTo("KBroker.Storage.Tests")]
+[assembly: InternalsVisibleTo("KBroker.Benchmarks")]

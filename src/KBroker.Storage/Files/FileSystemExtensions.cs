@@ -1,0 +1,42 @@
+using System.Text;
+
+namespace KBroker.Storage.Files;
+
+/// <summary>Operations made of the few that <see cref="IFileSystem"/> has.</summary>
+public static class FileSystemExtensions
+{
+    /// <summary>
+    /// Replaces a small file so that a crash leaves the old content or the new one, whole: writes <c>path.tmp</c>,
+    /// flushes it, renames it over the file, flushes the directory. A left-over <c>.tmp</c> is rubbish.
+    /// </summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">The file to replace or create.</param>
+    /// <param name="content">All of it.</param>
+    public static void WriteAtomically(this IFileSystem files, string path, ReadOnlySpan<byte> content)
+    {
+        var temporary = path + ".tmp";
+        using (var file = files.Open(temporary, FileOpenMode.OpenOrCreate))
+        {
+            file.SetLength(0);
+            file.Write(content, 0);
+            file.Flush();
+        }
+
+        files.Rename(temporary, path);
+        files.FlushDirectory(System.IO.Path.GetDirectoryName(path)!);
+    }
+
+    /// <summary>As above, with text in UTF-8.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">The file to replace or create.</param>
+    /// <param name="content">All of it.</param>
+    public static void WriteAtomically(this IFileSystem files, string path, string content) =>
+        WriteAtomically(files, path, Encoding.UTF8.GetBytes(content));
+
+    /// <summary>Reads a small text file whole.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">The file.</param>
+    /// <returns>Its text, or null when it is missing.</returns>
+    public static string? ReadTextOrNull(this IFileSystem files, string path) =>
+        files.FileExists(path) ? Encoding.UTF8.GetString(files.ReadAllBytes(path)) : null;
+}

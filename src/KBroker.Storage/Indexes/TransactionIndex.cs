@@ -1,0 +1,105 @@
+using System.Buffers.Binary;
+using KBroker.Storage.Files;
+
+namespace KBroker.Storage.Indexes;
+
+/// <summary>
+/// <c>&lt;base&gt;.txnindex</c>: the aborted transactions whose markers lie in the segment, 34 bytes each: int16 version
+/// (0), int64 producer id, first offset, last offset, last stable offset, big-endian, ordered by last offset. The file
+/// exists only when there is an entry. Crash behaviour: entries behind the recovery point are dropped and written anew
+/// from the markers when the log's tail is scanned; a torn last entry is cut.
+/// </summary>
+internal sealed class TransactionIndex(IFileSystem files, string path) : IDisposable
+{
+    /// <summary>Bytes of an entry.</summary>
+    public const int EntrySize = 34;
+
+    private const short Version = 0;
+    private readonly Lock _lock = new();
+    private IStorageFile? _file;
+    private string _path = path;
+
+    /// <summary>Full path.</summary>
+    public string Path => _path;
+
+    /// <summary>Adds an entry.</summary>
+    public void Append(in AbortedTransaction transaction)
+    {
+        Span<byte> entry = stackalloc byte[EntrySize];
+        BinaryPrimitives.WriteInt16BigEndian(entry, Version);
+        BinaryPrimitives.WriteInt64BigEndian(entry[2..], transaction.ProducerId);
+        BinaryPrimitives.WriteInt64BigEndian(entry[10..], transaction.FirstOffset);
+        BinaryPrimitives.WriteInt64BigEndian(entry[18..], transaction.LastOffset);
+        BinaryPrimitives.WriteInt64BigEndian(entry[26..], transaction.LastStableOffset);
+        lock (_lock)
+        {
+            _file ??= files.Open(_path, FileOpenMode.OpenOrCreate);
+            _file.Write(entry, _file.Length / EntrySize * EntrySize);
+        }
+    }
+
+    /// <summary>All entries, in order.</summary>
+    public List<AbortedTransaction> ReadAll()
+    {
+        var result = new List<AbortedTransaction>();
+        lock (_lock)
+        {
+            if (_file is null && !files.FileExists(_path))
+                return result;
+            _file ??= files.Open(_path, FileOpenMode.Open);
+            Span<byte> entry = stackalloc byte[EntrySize];
+            for (long position = 0; _file.Read(entry, position) == EntrySize; position += EntrySize)
+            {
+                result.Add(new AbortedTransaction(
+                    BinaryPrimitives.ReadInt64BigEndian(entry[2..]),
+                    BinaryPrimitives.ReadInt64BigEndian(entry[10..]),
+                    BinaryPrimitives.ReadInt64BigEndian(entry[18..]),
+                    BinaryPrimitives.ReadInt64BigEndian(entry[26..])));
+            }
+        }
+
+        return result;
+    }
+
+    /// <summary>Drops the entries whose marker lies at or above an offset.</summary>
+    public void TruncateTo(long offset)
+    {
+        var keep = 0;
+        foreach (var transaction in ReadAll())
+        {
+            if (transaction.LastOffset >= offset)
+                break;
+            keep++;
+        }
+
+        lock (_lock)
+            _file?.SetLength((long)keep * EntrySize);
+    }
+
+    /// <summary>Puts the entries on stable storage, if there are any.</summary>
+    public void Flush()
+    {
+        lock (_lock)
+            _file?.Flush();
+    }
+
+    /// <summary>Renames the file, where it exists.</summary>
+    public void Rename(string path)
+    {
+        lock (_lock)
+        {
+            if (files.FileExists(_path))
+                files.Rename(_path, path);
+            _path = path;
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _file?.Dispose();
+            _file = null;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+using KBroker.Protocol.Records;
+
+namespace KBroker.Storage;
+
+/// <summary>What a read found: a region of a file, not bytes. Dispose <see cref="Records"/> once, sent or not.</summary>
+public readonly record struct ReadResult
+{
+    /// <summary>
+    /// From the start of the batch that holds the offset asked for, which may begin before it; may end within a batch,
+    /// as Kafka's does. Empty when nothing is to be read.
+    /// </summary>
+    public Records Records { get; init; }
+
+    /// <summary>Base offset of the first batch, or the offset asked for when there is none.</summary>
+    public long FirstBatchOffset { get; init; }
+
+    /// <summary>There is a batch, but it is larger than the bytes allowed, so nothing is given.</summary>
+    public bool FirstBatchTooLarge { get; init; }
+
+    /// <summary>The log's first offset at that moment.</summary>
+    public long LogStartOffset { get; init; }
+
+    /// <summary>The log's end offset at that moment.</summary>
+    public long LogEndOffset { get; init; }
+}
+
+/// <summary>A record found by its timestamp.</summary>
+/// <param name="Timestamp">ms since 1970.</param>
+/// <param name="Offset">Its offset.</param>
+/// <param name="LeaderEpoch">Leader epoch of its batch, or -1.</param>
+public readonly record struct TimestampOffset(long Timestamp, long Offset, int LeaderEpoch);
+
+/// <summary>Where a leader epoch ends.</summary>
+/// <param name="Epoch">The largest known epoch not above the one asked for; -1 when unknown.</param>
+/// <param name="EndOffset">The first offset behind it; -1 when unknown.</param>
+public readonly record struct EpochEndOffset(int Epoch, long EndOffset)
+{
+    /// <summary>Nothing is known.</summary>
+    public static EpochEndOffset Unknown => new(-1, -1);
+}

@@ -1,0 +1,92 @@
+using System.Runtime.CompilerServices;
+using KBroker.Protocol.Records;
+using KBroker.Storage.Log;
+using KBroker.Storage.Segments;
+
+namespace KBroker.Storage.Producers;
+
+/// <summary>
+/// Makes producer state from disk: the newest snapshot that holds, then the batches behind it, by their headers.
+/// </summary>
+internal sealed class ProducerReplay(LogContext context, string path, ProducerStates producers)
+{
+    /// <summary>Aborted transactions whose markers lie in segments from this base offset on are indexed anew.</summary>
+    public long IndexTransactionsFrom { get; init; } = long.MaxValue;
+
+    /// <summary>Drops what is known and reads it again.</summary>
+    /// <param name="segments">The log's segments.</param>
+    /// <param name="endOffset">The log's end.</param>
+    /// <param name="maxSnapshotOffset">Newer snapshots are deleted: they may know of batches that are gone.</param>
+    /// <returns>The offset of the snapshot used, or -1.</returns>
+    public long Run(LogSegment[] segments, long endOffset, long maxSnapshotOffset)
+    {
+        producers.Clear();
+        var snapshot = LoadSnapshot(segments[0].BaseOffset, maxSnapshotOffset);
+        var from = Math.Max(snapshot, segments[0].BaseOffset);
+        if (from >= endOffset)
+            return snapshot;
+        for (var i = Math.Max(0, SegmentList.Floor(segments, from)); i < segments.Length; i++)
+            Replay(segments[i], from);
+        return snapshot;
+    }
+
+    private long LoadSnapshot(long minOffset, long maxOffset)
+    {
+        var snapshots = new List<long>();
+        foreach (var file in context.Files.ListFiles(path))
+        {
+            if (SegmentPaths.TryParse(file.Name, SegmentPaths.Snapshot, out var offset))
+                snapshots.Add(offset);
+        }
+
+        snapshots.Sort();
+        for (var i = snapshots.Count - 1; i >= 0; i--)
+        {
+            var file = SegmentPaths.Of(path, snapshots[i], SegmentPaths.Snapshot);
+            if (snapshots[i] <= maxOffset && snapshots[i] >= minOffset
+                && ProducerSnapshotFile.Decode(context.Files.ReadAllBytes(file)) is { } entries)
+            {
+                producers.Load(entries);
+                return snapshots[i];
+            }
+
+            context.Files.DeleteFile(file);
+        }
+
+        return -1;
+    }
+
+    [SkipLocalsInit]
+    private void Replay(LogSegment segment, long fromOffset)
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var start = fromOffset <= segment.BaseOffset ? 0 : segment.OffsetIndex.Lookup(fromOffset).Position;
+        var scanner = new BatchScanner(segment.File.File, start, segment.SizeInBytes, buffer);
+        while (scanner.MoveNext())
+        {
+            if (scanner.Header.LastOffset >= fromOffset && scanner.Header.HasProducerId)
+                Follow(segment, scanner.Header, scanner.Position);
+        }
+
+        if (scanner.Problem is not null)
+            throw new CorruptLogException(segment.File.Path, scanner.NextPosition, scanner.Problem);
+    }
+
+    private void Follow(LogSegment segment, in RecordBatchHeader header, int position)
+    {
+        if (!header.IsControl)
+        {
+            producers.Append(header);
+            return;
+        }
+
+        var bytes = new byte[header.SizeInBytes];
+        if (segment.File.File.Read(bytes, position) != bytes.Length)
+            throw new EndOfStreamException($"{segment.File.Path} ends within the batch at {position}.");
+        if (Markers.Follow(producers, header, new(bytes), context) is { } aborted
+            && segment.BaseOffset >= IndexTransactionsFrom)
+        {
+            segment.TransactionIndex.Append(aborted);
+        }
+    }
+}

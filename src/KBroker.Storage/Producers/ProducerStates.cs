@@ -1,0 +1,191 @@
+using KBroker.Protocol.Records;
+
+namespace KBroker.Storage.Producers;
+
+/// <summary>
+/// The producers of one log: refuses what is out of order, recognises what was appended before, and follows open
+/// transactions. Used under the log's lock only.
+/// </summary>
+internal sealed class ProducerStates
+{
+    private readonly Dictionary<long, ProducerState> _producers = [];
+    private readonly SortedDictionary<long, long> _openTransactions = [];
+
+    /// <summary>Number of producers known.</summary>
+    public int Count => _producers.Count;
+
+    /// <summary>First offset of the oldest open transaction; null without one.</summary>
+    public long? FirstOpenTransactionOffset
+    {
+        get
+        {
+            foreach (var offset in _openTransactions.Keys)
+                return offset;
+            return null;
+        }
+    }
+
+    /// <summary>All producers, in no order.</summary>
+    public IReadOnlyCollection<ProducerState> All => _producers.Values;
+
+    /// <summary>Judges a batch before it is appended. Batches without a producer id always pass.</summary>
+    /// <param name="header">Its header.</param>
+    /// <param name="origin">Who appends; sequences are checked for clients only.</param>
+    /// <param name="duplicate">The batch that it repeats.</param>
+    /// <param name="problem">Why it is refused.</param>
+    public ProducerVerdict Check(
+        in RecordBatchHeader header, AppendOrigin origin, out ProducedBatch duplicate, out string? problem)
+    {
+        duplicate = default;
+        problem = null;
+        if (!header.HasProducerId || !_producers.TryGetValue(header.ProducerId, out var state))
+            return ProducerVerdict.Append;
+        if (header.IsControl || origin != AppendOrigin.Client)
+            return ProducerVerdict.Append;
+        if (state.TryFindDuplicate(header, out duplicate))
+            return ProducerVerdict.Duplicate;
+        if (header.ProducerEpoch < state.Epoch)
+        {
+            problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch}, which is smaller than the last "
+                + $"seen epoch {state.Epoch}.";
+            return ProducerVerdict.FencedEpoch;
+        }
+
+        if (header.ProducerEpoch != state.Epoch)
+        {
+            // A producer whose batches are all gone has epoch -1 here and may go on with any sequence.
+            if (header.BaseSequence == 0 || state.Epoch < 0)
+                return ProducerVerdict.Append;
+            problem = $"Invalid sequence number for new epoch of producer {header.ProducerId}: {header.ProducerEpoch} "
+                + $"(request epoch), {header.BaseSequence} (sequence number), {state.Epoch} (current epoch).";
+            return ProducerVerdict.OutOfOrder;
+        }
+
+        var last = state.Last.LastSequence;
+        if (IsNext(last, header.BaseSequence))
+            return ProducerVerdict.Append;
+        problem = $"Out of order sequence number for producer {header.ProducerId}: {header.BaseSequence} (incoming "
+            + $"sequence number), {last} (current end sequence number).";
+        return ProducerVerdict.OutOfOrder;
+    }
+
+    /// <summary>Notes an appended batch of data, offsets assigned.</summary>
+    public void Append(in RecordBatchHeader header)
+    {
+        if (!header.HasProducerId || header.IsControl)
+            return;
+        var state = GetOrAdd(header.ProducerId);
+        state.SetEpoch(header.ProducerEpoch);
+        state.Add(new ProducedBatch(
+            header.LastSequence, header.LastOffset, header.LastOffsetDelta, header.MaxTimestamp));
+        state.LastTimestamp = header.MaxTimestamp;
+        if (!header.IsTransactional || state.CurrentTransactionFirstOffset is not null)
+            return;
+        state.CurrentTransactionFirstOffset = header.BaseOffset;
+        _openTransactions[header.BaseOffset] = header.ProducerId;
+    }
+
+    /// <summary>Notes an appended marker, which ends the producer's transaction.</summary>
+    /// <returns>The transaction, if it was aborted and had records here; its last stable offset counts the rest.</returns>
+    public AbortedTransaction? AppendMarker(in RecordBatchHeader header, ControlRecordType type, int coordinatorEpoch)
+    {
+        var state = GetOrAdd(header.ProducerId);
+        state.SetEpoch(header.ProducerEpoch);
+        state.CoordinatorEpoch = coordinatorEpoch;
+        state.LastTimestamp = header.MaxTimestamp;
+        if (state.CurrentTransactionFirstOffset is not { } first)
+            return null;
+        state.CurrentTransactionFirstOffset = null;
+        _openTransactions.Remove(first);
+        return type == ControlRecordType.Abort
+            ? new AbortedTransaction(
+                header.ProducerId, first, header.BaseOffset, FirstOpenTransactionOffset ?? header.NextOffset)
+            : null;
+    }
+
+    /// <summary>Forgets producers that have not written for a while and have no open transaction.</summary>
+    public void RemoveExpired(long nowMs, long expirationMs)
+    {
+        foreach (var (id, state) in _producers)
+        {
+            if (state.CurrentTransactionFirstOffset is null && nowMs - state.LastTimestamp >= expirationMs)
+                _producers.Remove(id);
+        }
+    }
+
+    /// <summary>Forgets everything.</summary>
+    public void Clear()
+    {
+        _producers.Clear();
+        _openTransactions.Clear();
+    }
+
+    /// <summary>What a snapshot file holds.</summary>
+    public List<ProducerSnapshotEntry> ToSnapshot()
+    {
+        var entries = new List<ProducerSnapshotEntry>(_producers.Count);
+        foreach (var state in _producers.Values)
+        {
+            var last = state.Last;
+            entries.Add(new ProducerSnapshotEntry(
+                state.ProducerId,
+                state.Epoch,
+                last.LastSequence,
+                last.LastOffset,
+                last.OffsetDelta,
+                state.LastTimestamp,
+                state.CoordinatorEpoch,
+                state.CurrentTransactionFirstOffset ?? -1));
+        }
+
+        return entries;
+    }
+
+    /// <summary>Takes over what a snapshot file holds.</summary>
+    public void Load(IEnumerable<ProducerSnapshotEntry> entries)
+    {
+        foreach (var entry in entries)
+        {
+            var state = GetOrAdd(entry.ProducerId);
+            state.SetEpoch(entry.Epoch);
+            state.CoordinatorEpoch = entry.CoordinatorEpoch;
+            state.LastTimestamp = entry.Timestamp;
+            if (entry.LastSequence >= 0)
+            {
+                state.Add(new ProducedBatch(
+                    entry.LastSequence, entry.LastOffset, entry.OffsetDelta, entry.Timestamp));
+            }
+
+            if (entry.CurrentTransactionFirstOffset < 0)
+                continue;
+            state.CurrentTransactionFirstOffset = entry.CurrentTransactionFirstOffset;
+            _openTransactions[entry.CurrentTransactionFirstOffset] = entry.ProducerId;
+        }
+    }
+
+    private static bool IsNext(int lastSequence, int sequence) =>
+        sequence == (long)lastSequence + 1 || (sequence == 0 && lastSequence == int.MaxValue);
+
+    private ProducerState GetOrAdd(long producerId)
+    {
+        if (!_producers.TryGetValue(producerId, out var state))
+            _producers[producerId] = state = new ProducerState(producerId);
+        return state;
+    }
+}
+
+/// <summary>What <see cref="ProducerStates.Check"/> says.</summary>
+internal enum ProducerVerdict
+{
+    /// <summary>Append it.</summary>
+    Append,
+
+    /// <summary>It was appended before.</summary>
+    Duplicate,
+
+    /// <summary>A batch is missing before it.</summary>
+    OutOfOrder,
+
+    /// <summary>A newer epoch has written.</summary>
+    FencedEpoch,
+}

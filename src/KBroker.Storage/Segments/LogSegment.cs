@@ -1,0 +1,330 @@
+using System.Runtime.CompilerServices;
+using KBroker.Protocol.Records;
+using KBroker.Storage.Files;
+using KBroker.Storage.Indexes;
+
+namespace KBroker.Storage.Segments;
+
+/// <summary>
+/// One log file with its indexes: the batches from a base offset up to the next segment's.
+/// </summary>
+/// <remarks>
+/// <para>
+/// <c>&lt;base&gt;.log</c> holds record batches exactly as on the wire, one behind the other, nothing between them. One
+/// writer appends, under the lock of its log; readers go by <see cref="SizeInBytes"/>, which moves only when
+/// the bytes are in the file. After a crash the file may end within a batch, in zeros or in rubbish: whoever opens it
+/// cuts it at the last batch that is whole and whose CRC holds (<see cref="SegmentRecovery"/>).
+/// </para>
+/// <para>
+/// Example: base offset 100; batches of 10 records and 3 KB each. The first lies at 0, the second at 3072; the third
+/// finds 6144 bytes since the last entry, more than the interval of 4096, and so gets an entry (129 - 100, 6144).
+/// A lookup of offset 135 finds that entry, reads the headers of the batches from 6144 on, and stops at the batch
+/// that ends with 139, at 9216.
+/// </para>
+/// </remarks>
+internal sealed class LogSegment : IDisposable
+{
+    private readonly Lock _maxTimestampLock = new();
+    private int _sizeInBytes;
+    private int _bytesSinceIndexEntry;
+    private bool _maxTimestampKnown;
+    private TimeIndexEntry _maxTimestamp;
+    private long _firstTimestamp = long.MinValue;
+    private int _closed;
+
+    private LogSegment(IFileSystem files, string directory, long baseOffset, long createdMs)
+    {
+        BaseOffset = baseOffset;
+        CreatedMs = createdMs;
+        File = new SegmentFile(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.Log));
+        OffsetIndex = new OffsetIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.OffsetIndex), baseOffset);
+        TimeIndex = new TimeIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TimeIndex), baseOffset);
+        TransactionIndex = new TransactionIndex(
+            files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TransactionIndex));
+    }
+
+    /// <summary>Offset that names the files; no record of the segment lies before it.</summary>
+    public long BaseOffset { get; }
+
+    /// <summary>When the segment was created, or its file last written when it was opened.</summary>
+    public long CreatedMs { get; }
+
+    public SegmentFile File { get; }
+
+    public OffsetIndex OffsetIndex { get; }
+
+    public TimeIndex TimeIndex { get; }
+
+    public TransactionIndex TransactionIndex { get; }
+
+    /// <summary>Random part of the time until the next roll, ms.</summary>
+    public long RollJitterMs { get; init; }
+
+    /// <summary>Bytes of whole batches in the log file.</summary>
+    public int SizeInBytes => Volatile.Read(ref _sizeInBytes);
+
+    /// <summary>Whether the segment was closed or deleted.</summary>
+    public bool IsClosed => Volatile.Read(ref _closed) != 0;
+
+    /// <summary>The largest timestamp, and the last offset of the batch that brought it; -1 when there is none.</summary>
+    public TimeIndexEntry MaxTimestamp
+    {
+        get
+        {
+            lock (_maxTimestampLock)
+            {
+                if (!_maxTimestampKnown)
+                    _maxTimestamp = FindMaxTimestamp();
+                _maxTimestampKnown = true;
+                return _maxTimestamp;
+            }
+        }
+    }
+
+    /// <summary>Creates an empty segment.</summary>
+    public static LogSegment Create(IFileSystem files, string directory, long baseOffset, long nowMs, long rollJitterMs)
+    {
+        var segment = new LogSegment(files, directory, baseOffset, nowMs)
+        {
+            RollJitterMs = rollJitterMs,
+            _maxTimestampKnown = true,
+            _maxTimestamp = new TimeIndexEntry(-1, baseOffset),
+        };
+        segment.File.Create();
+        return segment;
+    }
+
+    /// <summary>Takes an existing segment as it is; opens no file.</summary>
+    public static LogSegment Open(IFileSystem files, string directory, long baseOffset, in FileEntry log, long jitterMs) =>
+        new(files, directory, baseOffset, log.LastWriteTimeMs)
+        {
+            RollJitterMs = jitterMs,
+            _sizeInBytes = checked((int)Math.Min(log.Length, int.MaxValue)),
+        };
+
+    /// <summary>Appends whole batches with offsets assigned. The caller holds the log's lock.</summary>
+    /// <param name="bytes">The batches' bytes.</param>
+    /// <param name="headers">Their headers, in order.</param>
+    /// <param name="totalBytes">Bytes of all buffers.</param>
+    /// <param name="indexIntervalBytes">Distance of index entries.</param>
+    public void Append(
+        IReadOnlyList<ReadOnlyMemory<byte>> bytes,
+        ReadOnlySpan<RecordBatchHeader> headers,
+        int totalBytes,
+        int indexIntervalBytes)
+    {
+        var position = _sizeInBytes;
+        if (bytes.Count == 1)
+            File.File.Write(bytes[0].Span, position);
+        else
+            File.File.Write(bytes, position);
+        foreach (ref readonly var header in headers)
+        {
+            IndexBatch(header, position, indexIntervalBytes);
+            position += header.SizeInBytes;
+        }
+
+        Volatile.Write(ref _sizeInBytes, _sizeInBytes + totalBytes);
+    }
+
+    /// <summary>Notes a batch in the indexes, as an append or the scan of a recovery does.</summary>
+    public void IndexBatch(in RecordBatchHeader header, int position, int indexIntervalBytes)
+    {
+        lock (_maxTimestampLock)
+        {
+            if (!_maxTimestampKnown)
+                _maxTimestamp = FindMaxTimestamp();
+            _maxTimestampKnown = true;
+            if (header.MaxTimestamp > _maxTimestamp.Timestamp)
+                _maxTimestamp = new TimeIndexEntry(header.MaxTimestamp, header.LastOffset);
+        }
+
+        if (position == 0)
+            Volatile.Write(ref _firstTimestamp, header.MaxTimestamp);
+        if (_bytesSinceIndexEntry > indexIntervalBytes)
+        {
+            OffsetIndex.Append(header.LastOffset, position);
+            TimeIndex.MaybeAppend(MaxTimestamp);
+            _bytesSinceIndexEntry = 0;
+        }
+
+        _bytesSinceIndexEntry += header.SizeInBytes;
+    }
+
+    /// <summary>Whether an append must go to a new segment.</summary>
+    public bool ShouldRoll(LogConfig config, int appendBytes, long appendMaxTimestamp, long appendLastOffset, long nowMs)
+    {
+        var size = SizeInBytes;
+        if (size > config.SegmentBytes - (long)appendBytes && size > 0)
+            return true;
+        if (size > 0 && MsWaitedForRoll(nowMs, appendMaxTimestamp) > config.SegmentMs - RollJitterMs)
+            return true;
+        return IsIndexFull(config) || appendLastOffset - BaseOffset > int.MaxValue;
+    }
+
+    /// <summary>Finds the first batch that ends at or behind an offset.</summary>
+    /// <param name="offset">The offset looked for.</param>
+    /// <param name="end">Where the readable part ends, in bytes.</param>
+    /// <param name="position">Where the batch starts.</param>
+    /// <param name="header">Its header.</param>
+    /// <returns>False when no batch of the segment reaches the offset.</returns>
+    [SkipLocalsInit]
+    public bool TryFindBatch(long offset, int end, out int position, out RecordBatchHeader header)
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var start = OffsetIndex.Lookup(offset).Position;
+        var scanner = new BatchScanner(File.File, start < end ? start : 0, end, buffer);
+        while (scanner.MoveNext())
+        {
+            if (scanner.Header.LastOffset < offset)
+                continue;
+            position = scanner.Position;
+            header = scanner.Header;
+            return true;
+        }
+
+        if (scanner.Problem is not null)
+            throw new CorruptRecordException($"{File.Path} is damaged at {scanner.NextPosition}: {scanner.Problem}.");
+        position = end;
+        header = default;
+        return false;
+    }
+
+    /// <summary>The offset behind the last batch, by its header.</summary>
+    [SkipLocalsInit]
+    public long ReadNextOffset()
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var next = BaseOffset;
+        var scanner = new BatchScanner(File.File, OffsetIndex.Last.Position, SizeInBytes, buffer);
+        while (scanner.MoveNext())
+            next = scanner.Header.NextOffset;
+        if (scanner.Problem is not null)
+            throw new CorruptLogException(File.Path, scanner.NextPosition, scanner.Problem);
+        return next;
+    }
+
+    /// <summary>Finishes the indexes: the last time index entry, and all entries in their files.</summary>
+    public void SealIndexes()
+    {
+        TimeIndex.MaybeAppend(MaxTimestamp);
+        OffsetIndex.WriteOut();
+        TimeIndex.WriteOut();
+    }
+
+    /// <summary>Puts the log file, and for a finished segment the indexes, on stable storage.</summary>
+    public void Flush(bool withIndexes)
+    {
+        if (SizeInBytes > 0)
+            File.File.Flush();
+        if (!withIndexes)
+            return;
+        OffsetIndex.Flush();
+        TimeIndex.Flush();
+        TransactionIndex.Flush();
+    }
+
+    /// <summary>Cuts the log file and the indexes. The caller holds the log's lock.</summary>
+    /// <param name="position">Where to cut; a batch starts there.</param>
+    /// <param name="offset">The first offset that is gone.</param>
+    public void TruncateTo(int position, long offset)
+    {
+        OffsetIndex.TruncateTo(offset);
+        TimeIndex.TruncateTo(offset);
+        TransactionIndex.TruncateTo(offset);
+        File.File.SetLength(position);
+        Volatile.Write(ref _sizeInBytes, position);
+        _bytesSinceIndexEntry = 0;
+        lock (_maxTimestampLock)
+            _maxTimestampKnown = false;
+        if (position == 0)
+            Volatile.Write(ref _firstTimestamp, long.MinValue);
+    }
+
+    /// <summary>Sets the size that a recovery found, without touching the file.</summary>
+    public void SetRecovered(int sizeInBytes, int bytesSinceIndexEntry)
+    {
+        Volatile.Write(ref _sizeInBytes, sizeInBytes);
+        _bytesSinceIndexEntry = bytesSinceIndexEntry;
+    }
+
+    /// <summary>Sets the size while a recovery scans.</summary>
+    public void SetRecoveredSize(int sizeInBytes) => Volatile.Write(ref _sizeInBytes, sizeInBytes);
+
+    /// <summary>Lets the largest timestamp be found anew.</summary>
+    public void ForgetMaxTimestamp()
+    {
+        lock (_maxTimestampLock)
+            _maxTimestampKnown = false;
+    }
+
+    /// <summary>Whether a batch that ends with an offset starts at a position.</summary>
+    [SkipLocalsInit]
+    public bool IsBatchAt(int position, int end, long lastOffset, out RecordBatchHeader header)
+    {
+        Span<byte> buffer = stackalloc byte[RecordBatchLayout.HeaderSize];
+        var scanner = new BatchScanner(File.File, position, end, buffer);
+        var found = position >= 0 && scanner.MoveNext() && scanner.Header.LastOffset == lastOffset;
+        header = scanner.Header;
+        return found;
+    }
+
+    /// <summary>Adds a suffix to the names of all files.</summary>
+    public void RenameWithSuffix(string suffix)
+    {
+        File.Rename(File.Path + suffix);
+        OffsetIndex.Rename(OffsetIndex.Path + suffix);
+        TimeIndex.Rename(TimeIndex.Path + suffix);
+        TransactionIndex.Rename(TransactionIndex.Path + suffix);
+    }
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) != 0)
+            return;
+        OffsetIndex.Dispose();
+        TimeIndex.Dispose();
+        TransactionIndex.Dispose();
+        File.Release();
+    }
+
+    private bool IsIndexFull(LogConfig config) =>
+        OffsetIndex.Count >= config.SegmentIndexBytes / OffsetIndex.EntrySize
+        || TimeIndex.Count >= (config.SegmentIndexBytes / TimeIndex.EntrySize) - 1;
+
+    /// <summary>The age that decides on a roll: in record time where records have one, else by the clock.</summary>
+    private long MsWaitedForRoll(long nowMs, long appendMaxTimestamp)
+    {
+        var first = FirstTimestamp();
+        return first >= 0 ? appendMaxTimestamp - first : nowMs - CreatedMs;
+    }
+
+    [SkipLocalsInit]
+    private long FirstTimestamp()
+    {
+        var known = Volatile.Read(ref _firstTimestamp);
+        if (known != long.MinValue)
+            return known;
+        Span<byte> buffer = stackalloc byte[RecordBatchLayout.HeaderSize];
+        var scanner = new BatchScanner(File.File, 0, SizeInBytes, buffer);
+        if (!scanner.MoveNext())
+            return -1;
+        Volatile.Write(ref _firstTimestamp, scanner.Header.MaxTimestamp);
+        return scanner.Header.MaxTimestamp;
+    }
+
+    [SkipLocalsInit]
+    private TimeIndexEntry FindMaxTimestamp()
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var max = TimeIndex.Last;
+        var scanner = new BatchScanner(File.File, OffsetIndex.Lookup(max.Offset).Position, SizeInBytes, buffer);
+        while (scanner.MoveNext())
+        {
+            if (scanner.Header.MaxTimestamp > max.Timestamp)
+                max = new TimeIndexEntry(scanner.Header.MaxTimestamp, scanner.Header.LastOffset);
+        }
+
+        return max;
+    }
+}
