@@ -94,8 +94,8 @@ public sealed class RecordBatchReader : IDisposable
             Sequence = _header.BaseSequence < 0 || fields.OffsetDelta < 0
                 ? -1
                 : RecordBatchHeader.IncrementSequence(_header.BaseSequence, fields.OffsetDelta),
-            Key = fields.KeyLength < 0 ? null : body.Slice(fields.KeyStart, fields.KeyLength),
-            Value = fields.ValueLength < 0 ? null : body.Slice(fields.ValueStart, fields.ValueLength),
+            Key = Slice(body, fields.KeyStart, fields.KeyLength),
+            Value = Slice(body, fields.ValueStart, fields.ValueLength),
             Headers = new RecordHeaders(body[fields.HeadersStart..], fields.HeadersCount),
         };
         _read++;
@@ -107,6 +107,14 @@ public sealed class RecordBatchReader : IDisposable
     {
         _disposed = true;
         _decompressed?.Dispose();
+    }
+
+    // Not "length < 0 ? null : ...": that null would be a null array, and so empty memory.
+    private static ReadOnlyMemory<byte>? Slice(ReadOnlyMemory<byte> body, int start, int length)
+    {
+        if (length < 0)
+            return null;
+        return body.Slice(start, length);
     }
 
     /// <summary>The bytes of the next record behind its length, joined where they span segments.</summary>

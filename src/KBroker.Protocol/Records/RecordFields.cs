@@ -93,7 +93,7 @@ internal struct RecordFields
             ThrowTruncated(source.Length);
         var start = position;
         Skip(source.Length, ref position, length, "header");
-        return length < 0 ? null : source.Slice(start, length);
+        return length < 0 ? default(ReadOnlyMemory<byte>?) : source.Slice(start, length);
     }
 
     /// <summary>Writes varint length and bytes.</summary>
