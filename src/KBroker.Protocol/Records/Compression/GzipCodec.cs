@@ -1,12 +1,23 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.IO.Compression;
 
 namespace KBroker.Protocol.Records;
 
 /// <summary>gzip (RFC 1952) by the runtime's own zlib.</summary>
+/// <remarks>
+/// The runtime takes the end of its input for the end of the content, and writes nothing at all for empty content. So the
+/// size at the end of the last member is compared here, and the empty member is written by hand.
+/// </remarks>
 internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
 {
     private const int ReadBytes = 16 * 1024;
+    private const int HeaderBytes = 10;
+
+    private static ReadOnlySpan<byte> EmptyMember =>
+        [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    private static ReadOnlySpan<byte> MemberStart => [0x1f, 0x8b, 8];
 
     // 0 (store) is no level in Kafka's configs, -1 is zlib's own default.
     public override int MinLevel => -1;
@@ -20,6 +31,12 @@ internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
     private protected override void CompressCore(
         ReadOnlySpan<byte> source, IBufferWriter<byte> destination, int level)
     {
+        if (source.IsEmpty)
+        {
+            destination.Write(EmptyMember);
+            return;
+        }
+
         using var sink = new WriterStream(destination);
         var options = new ZLibCompressionOptions { CompressionLevel = level };
         using var gzip = new GZipStream(sink, options, leaveOpen: true);
@@ -29,15 +46,15 @@ internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
     private protected override unsafe void DecompressCore(
         ReadOnlySpan<byte> source, IBufferWriter<byte> destination, int maxBytes)
     {
-        if (source.IsEmpty)
-            throw Malformed("no bytes at all");
+        if (source.Length < EmptyMember.Length - 2)
+            throw Malformed("too short for header and trailer");
         fixed (byte* pointer = source)
         {
             using var stream = new UnmanagedMemoryStream(pointer, source.Length);
             using var gzip = new GZipStream(stream, CompressionMode.Decompress);
             try
             {
-                Copy(gzip, destination, maxBytes);
+                CheckEnd(source, Copy(gzip, destination, maxBytes));
             }
             catch (InvalidDataException error)
             {
@@ -46,7 +63,15 @@ internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
         }
     }
 
-    private void Copy(GZipStream gzip, IBufferWriter<byte> destination, int maxBytes)
+    private void CheckEnd(ReadOnlySpan<byte> source, int total)
+    {
+        var lastMember = BinaryPrimitives.ReadUInt32LittleEndian(source[^4..]);
+        var severalMembers = lastMember < total && source[HeaderBytes..].IndexOf(MemberStart) >= 0;
+        if (lastMember != total && !severalMembers)
+            throw Malformed($"they hold {total} bytes where their end says {lastMember}");
+    }
+
+    private int Copy(GZipStream gzip, IBufferWriter<byte> destination, int maxBytes)
     {
         var total = 0;
         while (true)
@@ -56,13 +81,13 @@ internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
             {
                 if (gzip.ReadByte() >= 0)
                     throw TooLarge(maxBytes);
-                return;
+                return total;
             }
 
             var buffer = destination.GetSpan(Math.Min(left, ReadBytes));
             var count = gzip.Read(buffer[..Math.Min(left, buffer.Length)]);
             if (count == 0)
-                return;
+                return total;
             destination.Advance(count);
             total += count;
         }
