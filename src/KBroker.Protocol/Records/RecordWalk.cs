@@ -9,8 +9,8 @@ internal struct RecordWalk(in RecordBatchHeader header)
     private readonly long _headerMaxTimestamp = header.MaxTimestamp;
     private readonly bool _logAppendTime = header.TimestampType == TimestampType.LogAppendTime;
     private readonly int _lastOffsetDelta = header.LastOffsetDelta;
-    private long _minTimestampDelta = long.MaxValue;
-    private long _maxTimestampDelta = long.MinValue;
+    private long _minTimestamp = long.MaxValue;
+    private long _maxTimestamp = long.MinValue;
     private long _headersCount;
     private int _offsetDeltaOfMax = -1;
     private int _previousDelta = -1;
@@ -63,8 +63,8 @@ internal struct RecordWalk(in RecordBatchHeader header)
             KeylessCount = _keylessCount,
             FirstKeylessIndex = _firstKeyless,
             HeadersCount = _headersCount,
-            MinTimestamp = none ? -1 : _logAppendTime ? _headerMaxTimestamp : _baseTimestamp + _minTimestampDelta,
-            MaxTimestamp = none ? -1 : _logAppendTime ? _headerMaxTimestamp : _baseTimestamp + _maxTimestampDelta,
+            MinTimestamp = none ? -1 : _minTimestamp,
+            MaxTimestamp = none ? -1 : _maxTimestamp,
             OffsetDeltaOfMaxTimestamp = _offsetDeltaOfMax,
             OffsetsConsecutive = _consecutive && _previousDelta == _lastOffsetDelta,
             OffsetsAscending = _ascending && _previousDelta <= _lastOffsetDelta,
@@ -88,14 +88,16 @@ internal struct RecordWalk(in RecordBatchHeader header)
                 _firstKeyless = Count;
         }
 
-        if (fields.TimestampDelta > _maxTimestampDelta && (!_logAppendTime || Count == 0))
+        // The sum wraps where a delta is hostile, as it does in every reader; so sums are compared, never deltas.
+        var timestamp = _logAppendTime ? _headerMaxTimestamp : _baseTimestamp + fields.TimestampDelta;
+        if (timestamp > _maxTimestamp || Count == 0)
         {
-            _maxTimestampDelta = fields.TimestampDelta;
+            _maxTimestamp = timestamp;
             _offsetDeltaOfMax = delta;
         }
 
-        if (fields.TimestampDelta < _minTimestampDelta)
-            _minTimestampDelta = fields.TimestampDelta;
+        if (timestamp < _minTimestamp)
+            _minTimestamp = timestamp;
         _headersCount += fields.HeadersCount;
         Count++;
     }
