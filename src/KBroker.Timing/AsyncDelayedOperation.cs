@@ -22,7 +22,7 @@ public abstract class AsyncDelayedOperation<TResult> : DelayedOperation, IValueT
 {
     private ManualResetValueTaskSourceCore<TResult> _source;
 
-    /// <summary>Creates an operation that expires <paramref name="delayMs"/> ms after it is given to a purgatory.</summary>
+    /// <summary>Creates an operation that expires <paramref name="delayMs"/> ms after it is given over.</summary>
     protected AsyncDelayedOperation(long delayMs) : base(delayMs) => _source.RunContinuationsAsynchronously = true;
 
     /// <summary>

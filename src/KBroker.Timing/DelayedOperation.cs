@@ -25,7 +25,7 @@ public abstract class DelayedOperation : TimerTask
     private WatchNode? _watches;
     private IOperationOwner? _owner;
 
-    /// <summary>Creates an operation that expires <paramref name="delayMs"/> ms after it is given to a purgatory.</summary>
+    /// <summary>Creates an operation that expires <paramref name="delayMs"/> ms after it is given over.</summary>
     protected DelayedOperation(long delayMs) : base(delayMs)
     {
     }
@@ -53,7 +53,7 @@ public abstract class DelayedOperation : TimerTask
     /// <summary>What completion does (build the answer, send it). Called exactly once, outside every lock.</summary>
     protected abstract void OnComplete();
 
-    /// <summary>Called after <see cref="OnComplete"/> when the time-out was the cause, to count it for instance.</summary>
+    /// <summary>Called after <see cref="OnComplete"/> when the time-out was the cause, to count it.</summary>
     protected virtual void OnExpiration()
     {
     }
@@ -88,7 +88,7 @@ public abstract class DelayedOperation : TimerTask
     internal bool TryClaim(IOperationOwner owner) =>
         Interlocked.CompareExchange(ref _owner, owner, null) == null;
 
-    /// <summary>Ends the purgatory's care, once: the watches go, the time-out goes. True for the call that did it.</summary>
+    /// <summary>Ends the purgatory's care, once: watches and time-out go. True for the call that did it.</summary>
     internal bool Release()
     {
         var owner = Interlocked.Exchange(ref _owner, null);

@@ -26,6 +26,8 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
     private readonly TimeProvider _timeProvider;
     private readonly ITaskExecutor _executor;
     private readonly long _startTimestamp;
+    private readonly long _frequency;
+    private readonly long _unitsPerMs;
     private readonly System.Threading.ITimer _driver;
     private readonly TimingWheel _wheel;
     private readonly TimerTask?[] _due = new TimerTask?[DueMax];
@@ -53,6 +55,8 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
         _timeProvider = timeProvider;
         _executor = executor ?? new ThreadPoolExecutor();
         OnError = onError;
+        _frequency = timeProvider.TimestampFrequency;
+        _unitsPerMs = _frequency % 1000 == 0 ? _frequency / 1000 : 0;
         _startTimestamp = timeProvider.GetTimestamp();
         _wheel = new TimingWheel(0, slots);
 
@@ -60,7 +64,10 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
         using (SuppressFlow())
         {
             _driver = timeProvider.CreateTimer(
-                static timer => ((SystemTimer)timer!).OnWake(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                static timer => ((SystemTimer)timer!).OnWake(),
+                this,
+                Timeout.InfiniteTimeSpan,
+                Timeout.InfiniteTimeSpan);
         }
     }
 
@@ -73,13 +80,12 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
     public void Add(TimerTask task)
     {
         ArgumentNullException.ThrowIfNull(task);
-        var elapsed = _timeProvider.GetTimestamp() - _startTimestamp;
-        var nowMs = ToMilliseconds(elapsed, roundUp: false);
+        var nowMs = NowMs(out var isPartial);
         var expirationMs = nowMs;
         if (task.DelayMs > 0)
         {
             // The current millisecond is partly over; counting from its end keeps the task from running early.
-            var fromMs = ToMilliseconds(elapsed, roundUp: true);
+            var fromMs = isPartial ? nowMs + 1 : nowMs;
             expirationMs = fromMs + Math.Min(task.DelayMs, TimingWheel.MaxExpirationMs - fromMs);
         }
 
@@ -173,7 +179,7 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
 
         // The clock is read here, since waiting for the lock may have taken a while. At least one millisecond: with
         // zero some providers would call back at once, inside the lock.
-        var nowMs = ToMilliseconds(_timeProvider.GetTimestamp() - _startTimestamp, roundUp: false);
+        var nowMs = NowMs(out _);
         var sleepMs = Math.Clamp(nextMs - nowMs, 1, SleepMaxMs);
         _wakeMs = nowMs + sleepMs;
         _driver.Change(TimeSpan.FromMilliseconds(sleepMs), Timeout.InfiniteTimeSpan);
@@ -199,7 +205,7 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
     // False when nothing is left to do before the wake that is then set.
     private bool TakeDue(out int count)
     {
-        var nowMs = ToMilliseconds(_timeProvider.GetTimestamp() - _startTimestamp, roundUp: false);
+        var nowMs = NowMs(out _);
         lock (_lock)
         {
             count = 0;
@@ -237,13 +243,21 @@ public sealed class SystemTimer : ITaskTimer, IDisposable
         return failure;
     }
 
-    private long ToMilliseconds(long timestamp, bool roundUp)
+    // The whole milliseconds since the start, and whether the current one is partly over.
+    private long NowMs(out bool isPartial)
     {
-        // Split, because the product with 1000 overflows after 106 days of nanoseconds.
-        var frequency = _timeProvider.TimestampFrequency;
-        var (seconds, rest) = Math.DivRem(timestamp, frequency);
-        var fraction = (rest * 1000) + (roundUp ? frequency - 1 : 0);
-        Debug.Assert(timestamp >= 0);
-        return (seconds * 1000) + (fraction / frequency);
+        var elapsed = _timeProvider.GetTimestamp() - _startTimestamp;
+        Debug.Assert(elapsed >= 0);
+        if (_unitsPerMs != 0)
+        {
+            var (wholeMs, rest) = Math.DivRem(elapsed, _unitsPerMs);
+            isPartial = rest != 0;
+            return wholeMs;
+        }
+
+        // Split, because the product with 1000 overflows after some months.
+        var (seconds, fraction) = Math.DivRem(elapsed, _frequency);
+        isPartial = fraction * 1000 % _frequency != 0;
+        return (seconds * 1000) + (fraction * 1000 / _frequency);
     }
 }

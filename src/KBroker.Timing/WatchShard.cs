@@ -69,7 +69,7 @@ internal sealed class WatchShard<TKey>
         }
     }
 
-    /// <summary>Copies all operations into <paramref name="into"/>; one that watches several keys comes several times.</summary>
+    /// <summary>Copies all operations, each as often as it watches, into <paramref name="into"/>.</summary>
     internal void CopyAll(List<DelayedOperation> into)
     {
         lock (_lock)

@@ -70,6 +70,33 @@ public sealed class SystemTimerTests
     }
 
     [Fact]
+    public void A_clock_whose_unit_does_not_divide_a_millisecond_serves_too()
+    {
+        var clock = new ThirdsClock();
+        using var timer = new SystemTimer(clock, new InlineExecutor());
+        clock.Now += 300 * 100_000_000_000_000;
+        var task = new ProbeTask(7);
+        timer.Add(task);
+        Assert.Equal(TimeSpan.FromMilliseconds(7), clock.Sleep);
+        clock.Now += 2;
+        clock.Wake!();
+        Assert.Equal(0, task.Runs);
+        clock.Now += 1;
+        clock.Wake();
+        Assert.Equal(1, task.Runs);
+
+        clock.Now += 1;
+        var late = new ProbeTask(3);
+        timer.Add(late);
+        clock.Now += 1;
+        clock.Wake();
+        Assert.Equal(0, late.Runs);
+        clock.Now += 1;
+        clock.Wake();
+        Assert.Equal(1, late.Runs);
+    }
+
+    [Fact]
     public void Cancel_is_true_once_and_nothing_runs()
     {
         using var timer = Timer();
@@ -329,6 +356,40 @@ public sealed class SystemTimerTests
     }
 
     private SystemTimer Timer() => new(_time, new InlineExecutor());
+
+    // A unit is three and a third milliseconds.
+    private sealed class ThirdsClock : TimeProvider
+    {
+        public long Now { get; set; }
+
+        public Action? Wake { get; private set; }
+
+        public TimeSpan Sleep { get; private set; }
+
+        public override long TimestampFrequency => 300;
+
+        public override long GetTimestamp() => Now;
+
+        public override System.Threading.ITimer CreateTimer(
+            TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            Wake = () => callback(state);
+            return new Driver(this);
+        }
+
+        private sealed class Driver(ThirdsClock clock) : System.Threading.ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period)
+            {
+                clock.Sleep = dueTime;
+                return true;
+            }
+
+            public void Dispose() => clock.Wake = null;
+
+            public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+        }
+    }
 
     private sealed class HoldingExecutor : ITaskExecutor
     {
