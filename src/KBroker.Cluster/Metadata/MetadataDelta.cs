@@ -122,11 +122,8 @@ public sealed class MetadataDelta
             _byId[id] = topic;
         }
 
-        return new MetadataImage
+        return From with
         {
-            ClusterId = From.ClusterId,
-            ControllerId = From.ControllerId,
-            ControllerEpoch = From.ControllerEpoch,
             Provenance = provenance,
             Features = FeaturesChanged ? new FeaturesImage(_features) : From.Features,
             Brokers = _brokers.ToImmutable(),

@@ -7,7 +7,7 @@ namespace KBroker.Cluster.Metadata;
 /// The whole metadata of the cluster at one offset of the metadata log. Immutable: a reader takes one image and works on it,
 /// whatever is appended meanwhile. Successive images share the parts that did not change.
 /// </summary>
-public sealed class MetadataImage
+public sealed record MetadataImage
 {
     /// <summary>The image of an empty log.</summary>
     public static readonly MetadataImage Empty = new();
