@@ -1,0 +1,340 @@
+using System.Buffers;
+using System.Collections.Immutable;
+using KBroker.Cluster.Metadata;
+using KBroker.Protocol;
+using KBroker.Storage;
+
+namespace KBroker.Cluster.Replication;
+
+/// <summary>
+/// One replica of a partition on this broker: the log, and what the cluster says about it (leader and epoch, in-sync
+/// replicas, high watermark). Every append and read of the partition comes through here, from Produce and Fetch as from
+/// the coordinators.
+/// </summary>
+/// <remarks>
+/// The high watermark is the lowest log end among the in-sync replicas. With this broker alone in the ISR it follows
+/// the log end, at once; a consumer never sees past it.
+/// </remarks>
+public sealed class Partition
+{
+    private readonly int _brokerId;
+    private readonly IPartitionListener _listener;
+    private Leadership _leadership;
+    private long _highWatermark;
+    private int _minInSyncReplicas = 1;
+    private bool _isStopped;
+
+    /// <summary>Creates the replica; <see cref="Update"/> then tells it who leads.</summary>
+    /// <param name="topicPartition">Its name.</param>
+    /// <param name="topicId">Its topic's id.</param>
+    /// <param name="log">Its log.</param>
+    /// <param name="brokerId">This broker's id.</param>
+    /// <param name="listener">Whom to tell of events.</param>
+    public Partition(
+        TopicPartition topicPartition, Uuid topicId, PartitionLog log, int brokerId, IPartitionListener listener)
+    {
+        TopicPartition = topicPartition;
+        TopicId = topicId;
+        Log = log;
+        _brokerId = brokerId;
+        _listener = listener;
+        _leadership = new Leadership(PartitionImage.NoLeader, -1, -1, []);
+        _highWatermark = log.LogStartOffset;
+    }
+
+    /// <summary>The topic's name and the partition's index.</summary>
+    public TopicPartition TopicPartition { get; }
+
+    /// <summary>The topic's id.</summary>
+    public Uuid TopicId { get; }
+
+    /// <summary>The log. Appends and reads of records go through the partition, not to it.</summary>
+    public PartitionLog Log { get; }
+
+    /// <summary>The id of the broker that leads, or -1.</summary>
+    public int LeaderId => _leadership.LeaderId;
+
+    /// <summary>The leader epoch: every new leader has a higher one, and every append carries it.</summary>
+    public int LeaderEpoch => _leadership.LeaderEpoch;
+
+    /// <summary>The partition epoch: rises with every change of ISR or leader.</summary>
+    public int PartitionEpoch => _leadership.PartitionEpoch;
+
+    /// <summary>The ids of the in-sync replicas.</summary>
+    public ImmutableArray<int> Isr => _leadership.Isr;
+
+    /// <summary>Whether this broker leads the partition.</summary>
+    public bool IsLeader => _leadership.LeaderId == _brokerId && !Volatile.Read(ref _isStopped);
+
+    /// <summary>The offset below which every in-sync replica has all records: consumers see up to it.</summary>
+    public long HighWatermark => Volatile.Read(ref _highWatermark);
+
+    /// <summary>The offset below which no transaction is open: read_committed consumers see up to it.</summary>
+    public long LastStableOffset => Math.Min(HighWatermark, Log.FirstUnstableOffset ?? long.MaxValue);
+
+    /// <summary><c>min.insync.replicas</c>: the fewest in-sync replicas for an append with acks=all.</summary>
+    public int MinInSyncReplicas
+    {
+        get => Volatile.Read(ref _minInSyncReplicas);
+        set => Volatile.Write(ref _minInSyncReplicas, value);
+    }
+
+    /// <summary>Takes over what the metadata says about leader, epochs and ISR.</summary>
+    /// <param name="image">The partition in the newest metadata.</param>
+    public void Update(PartitionImage image)
+    {
+        var wasLeader = IsLeader;
+        _leadership = new Leadership(image.Leader, image.LeaderEpoch, image.PartitionEpoch, image.Isr);
+        if (IsLeader)
+            AdvanceHighWatermark();
+        else if (wasLeader)
+            _listener.OnLeadershipLost(this);
+    }
+
+    /// <summary>Ends service: the partition was deleted or its directory failed. Whatever waits is told.</summary>
+    public void Stop()
+    {
+        Volatile.Write(ref _isStopped, true);
+        _listener.OnLeadershipLost(this);
+    }
+
+    /// <summary>Checks the leader epoch a client believes in (KIP-320).</summary>
+    /// <param name="epoch">The client's epoch, or -1 when it does not say.</param>
+    /// <returns>NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, or none.</returns>
+    public ErrorCode CheckLeader(int epoch)
+    {
+        var leadership = _leadership;
+        if (epoch >= 0 && epoch < leadership.LeaderEpoch)
+            return ErrorCode.FencedLeaderEpoch;
+        if (epoch > leadership.LeaderEpoch)
+            return ErrorCode.UnknownLeaderEpoch;
+        return IsLeader ? ErrorCode.None : ErrorCode.NotLeaderOrFollower;
+    }
+
+    /// <summary>Appends record batches as the leader and lets the high watermark follow.</summary>
+    /// <param name="records">The batches; offsets and epochs are written into this very buffer.</param>
+    /// <param name="requiredAcks">-1 asks for <see cref="MinInSyncReplicas"/> in-sync replicas.</param>
+    /// <param name="options">Who appends.</param>
+    /// <returns>What became of it; no exception for bad records or a failed directory.</returns>
+    public PartitionAppend AppendAsLeader(in ReadOnlySequence<byte> records, short requiredAcks, in AppendOptions options)
+    {
+        var leadership = _leadership;
+        if (!IsLeader)
+            return PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
+        if (requiredAcks == -1 && leadership.Isr.Length < MinInSyncReplicas)
+        {
+            return PartitionAppend.Refused(
+                ErrorCode.NotEnoughReplicas,
+                $"The size of the current ISR {leadership.Isr.Length} is insufficient to satisfy the "
+                + $"min.insync.replicas requirement of {MinInSyncReplicas} for partition {TopicPartition}");
+        }
+
+        try
+        {
+            var result = Log.AppendAsLeader(records, leadership.LeaderEpoch, options);
+            if (result.IsSuccess && !result.IsDuplicate)
+                AdvanceHighWatermark();
+            return new PartitionAppend((ErrorCode)result.Error, result, result.ErrorMessage);
+        }
+        catch (StorageException failure)
+        {
+            return PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message);
+        }
+    }
+
+    /// <summary>Whether every in-sync replica has all records below an offset.</summary>
+    /// <param name="offset">The offset after the last record.</param>
+    /// <returns>True when acks=all is satisfied as far as replication goes.</returns>
+    public bool IsReplicated(long offset) => HighWatermark >= offset;
+
+    /// <summary>
+    /// Waits until the records below an offset are on stable storage, sharing one flush with everybody who waits
+    /// (<c>kbroker.flush.acks.all</c>; done at once where that is off).
+    /// </summary>
+    /// <param name="offset">The offset after the last record.</param>
+    /// <returns>Done when they are; a <see cref="StorageException"/> when the flush failed.</returns>
+    public ValueTask WaitDurableAsync(long offset) =>
+        Log.Config.FlushAcksAll ? Log.FlushUpToAsync(offset) : ValueTask.CompletedTask;
+
+    /// <summary>Plans a read: whole batches, as file regions.</summary>
+    /// <param name="offset">The first offset wanted.</param>
+    /// <param name="maxBytes">The most bytes.</param>
+    /// <param name="limit">How far the reader may see.</param>
+    /// <param name="currentLeaderEpoch">The reader's idea of the leader epoch, or -1.</param>
+    /// <param name="lastFetchedEpoch">The epoch of the follower's last record, or -1 (KIP-595).</param>
+    /// <param name="minOneMessage">Whether a first batch larger than <paramref name="maxBytes"/> is given whole.</param>
+    /// <returns>The regions and the partition's offsets, or an error.</returns>
+    public PartitionRead Read(
+        long offset, int maxBytes, ReadLimit limit, int currentLeaderEpoch, int lastFetchedEpoch, bool minOneMessage)
+    {
+        var error = CheckLeader(currentLeaderEpoch);
+        if (error != ErrorCode.None)
+            return PartitionRead.Failed(error);
+
+        try
+        {
+            if (lastFetchedEpoch >= 0 && FindDivergence(offset, lastFetchedEpoch) is { } diverging)
+                return Offsets() with { Diverging = diverging };
+
+            // The watermark is taken before the read: what the answer says may be older than its records, never newer.
+            var offsets = Offsets();
+            var end = limit switch
+            {
+                ReadLimit.LastStableOffset => offsets.LastStableOffset,
+                ReadLimit.HighWatermark => offsets.HighWatermark,
+                _ => Log.LogEndOffset,
+            };
+            if (offset < offsets.LogStartOffset || offset > Log.LogEndOffset)
+                return Offsets() with { Error = ErrorCode.OffsetOutOfRange };
+            if (offset >= end)
+                return offsets;
+            return offsets with { Records = Log.Read(offset, maxBytes, end, minOneMessage).Records };
+        }
+        catch (OffsetOutOfRangeException)
+        {
+            return Offsets() with { Error = ErrorCode.OffsetOutOfRange };
+        }
+        catch (CorruptLogException)
+        {
+            return PartitionRead.Failed(ErrorCode.KafkaStorageError);
+        }
+        catch (StorageException)
+        {
+            return PartitionRead.Failed(ErrorCode.KafkaStorageError);
+        }
+    }
+
+    /// <summary>Finds the offset that ListOffsets asks for.</summary>
+    /// <param name="timestamp">Epoch milliseconds, or one of <see cref="SpecialTimestamps"/>.</param>
+    /// <param name="limit">How far the client may see.</param>
+    /// <param name="currentLeaderEpoch">The client's idea of the leader epoch, or -1.</param>
+    /// <returns>The offset; -1 when no record is that new.</returns>
+    public PartitionOffset FindOffset(long timestamp, ReadLimit limit, int currentLeaderEpoch)
+    {
+        var error = CheckLeader(currentLeaderEpoch);
+        if (error != ErrorCode.None)
+            return PartitionOffset.Failed(error);
+        var end = limit switch
+        {
+            ReadLimit.LastStableOffset => LastStableOffset,
+            ReadLimit.HighWatermark => HighWatermark,
+            _ => Log.LogEndOffset,
+        };
+        try
+        {
+            return timestamp switch
+            {
+                SpecialTimestamps.Latest => new(ErrorCode.None, -1, end, LeaderEpoch),
+                SpecialTimestamps.Earliest or SpecialTimestamps.EarliestLocal =>
+                    new(ErrorCode.None, -1, Log.LogStartOffset, Log.LeaderEpochs.EpochOf(Log.LogStartOffset)),
+                SpecialTimestamps.LatestTiered or SpecialTimestamps.EarliestPendingUpload => new(ErrorCode.None, -1, -1, -1),
+                SpecialTimestamps.MaxTimestamp => Found(Log.MaxTimestampOffset(), end),
+                _ => Found(Log.FindOffsetByTimestamp(timestamp), end),
+            };
+        }
+        catch (StorageException)
+        {
+            return PartitionOffset.Failed(ErrorCode.KafkaStorageError);
+        }
+    }
+
+    /// <summary>Finds where an epoch ended, for clients that check for truncation (KIP-320).</summary>
+    /// <param name="epoch">The epoch asked for.</param>
+    /// <param name="currentLeaderEpoch">The client's idea of the leader epoch, or -1.</param>
+    /// <param name="endOffset">The epoch found, at most the one asked for, and the offset after its last record.</param>
+    /// <returns>The error, or none.</returns>
+    public ErrorCode FindEpochEnd(int epoch, int currentLeaderEpoch, out EpochEndOffset endOffset)
+    {
+        endOffset = EpochEndOffset.Unknown;
+        var error = CheckLeader(currentLeaderEpoch);
+        if (error == ErrorCode.None)
+            endOffset = EndOf(epoch);
+        return error;
+    }
+
+    /// <summary>Moves the log start offset up, so that earlier records are gone for every reader.</summary>
+    /// <param name="offset">The new first offset, or -1 for the high watermark.</param>
+    /// <param name="lowWatermark">The log start offset afterwards, or -1 after an error.</param>
+    /// <returns>OFFSET_OUT_OF_RANGE above the high watermark, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, or none.</returns>
+    public ErrorCode DeleteRecords(long offset, out long lowWatermark)
+    {
+        lowWatermark = -1;
+        if (!IsLeader)
+            return ErrorCode.NotLeaderOrFollower;
+        var target = offset == -1 ? HighWatermark : offset;
+        if (target < 0 || target > HighWatermark)
+            return ErrorCode.OffsetOutOfRange;
+        try
+        {
+            Log.DeleteRecordsBefore(target);
+        }
+        catch (StorageException)
+        {
+            return ErrorCode.KafkaStorageError;
+        }
+
+        lowWatermark = Log.LogStartOffset;
+        _listener.OnLogStartOffsetAdvanced(this);
+        return ErrorCode.None;
+    }
+
+    private static PartitionOffset Found(TimestampOffset? found, long end) =>
+        found is { } hit && hit.Offset < end
+            ? new PartitionOffset(ErrorCode.None, hit.Timestamp, hit.Offset, hit.LeaderEpoch)
+            : new PartitionOffset(ErrorCode.None, -1, -1, -1);
+
+    private PartitionRead Offsets()
+    {
+        var highWatermark = HighWatermark;
+        return new PartitionRead
+        {
+            HighWatermark = highWatermark,
+            LastStableOffset = Math.Min(highWatermark, Log.FirstUnstableOffset ?? long.MaxValue),
+            LogStartOffset = Log.LogStartOffset,
+        };
+    }
+
+    private EpochEndOffset? FindDivergence(long fetchOffset, int lastFetchedEpoch)
+    {
+        var end = EndOf(lastFetchedEpoch);
+        return end.Epoch < lastFetchedEpoch || end.EndOffset < fetchOffset ? end : null;
+    }
+
+    private EpochEndOffset EndOf(int epoch) =>
+        epoch == LeaderEpoch
+            ? new EpochEndOffset(epoch, Log.LogEndOffset)
+            : Log.LeaderEpochs.EndOffsetFor(epoch, Log.LogEndOffset);
+
+    private void AdvanceHighWatermark()
+    {
+        // Only this broker can be in the ISR until replication arrives; the lowest log end is then its own.
+        var target = Log.LogEndOffset;
+        var current = HighWatermark;
+        while (target > current)
+        {
+            var seen = Interlocked.CompareExchange(ref _highWatermark, target, current);
+            if (seen == current)
+            {
+                _listener.OnHighWatermarkAdvanced(this);
+                return;
+            }
+
+            current = seen;
+        }
+    }
+
+    private sealed record Leadership(int LeaderId, int LeaderEpoch, int PartitionEpoch, ImmutableArray<int> Isr);
+}
+
+/// <summary>How far a read may go.</summary>
+public enum ReadLimit
+{
+    /// <summary>Consumers with read_uncommitted.</summary>
+    HighWatermark,
+
+    /// <summary>Consumers with read_committed.</summary>
+    LastStableOffset,
+
+    /// <summary>Followers.</summary>
+    LogEnd,
+}

@@ -1,0 +1,143 @@
+using KBroker.Cluster.Metadata;
+using KBroker.Cluster.Replication;
+using KBroker.Protocol;
+using KBroker.Protocol.Messages;
+using KBroker.Protocol.Records;
+using KBroker.Storage;
+
+namespace KBroker.Server.Fetch;
+
+/// <summary>The limits of one fetch request.</summary>
+/// <param name="MaxBytes">The most bytes of records in the answer; the first batch may exceed it.</param>
+/// <param name="MinBytes">The fewest bytes worth an answer before the time is up.</param>
+/// <param name="Limit">How far the reader may see.</param>
+public readonly record struct FetchLimits(int MaxBytes, int MinBytes, ReadLimit Limit);
+
+/// <summary>What one pass over the partitions found. Plain data: the records are file regions, not yet read.</summary>
+/// <param name="Answers">One answer for each partition of the context, in order.</param>
+/// <param name="Bytes">Bytes of all records.</param>
+/// <param name="MustAnswerNow">Whether an error or a diverging epoch makes waiting pointless.</param>
+public sealed record FetchPlan(FetchResponse.PartitionData[] Answers, long Bytes, bool MustAnswerNow)
+{
+    /// <summary>Gives up the regions of a plan that is not going to be sent.</summary>
+    public void Release()
+    {
+        foreach (var answer in Answers)
+            answer.Records?.Dispose();
+    }
+}
+
+/// <summary>Plans fetch answers: in order, within the byte budget, nothing read but headers and indexes.</summary>
+/// <param name="partitions">The partitions of this broker.</param>
+/// <param name="metadata">The metadata, for topic ids.</param>
+public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog metadata)
+{
+    /// <summary>Plans the answer of every partition.</summary>
+    /// <param name="wanted">The partitions, in the order of service.</param>
+    /// <param name="limits">The request's limits.</param>
+    /// <returns>The plan; whoever takes it sends or releases it.</returns>
+    public FetchPlan Plan(FetchPartitionState[] wanted, in FetchLimits limits)
+    {
+        var answers = new FetchResponse.PartitionData[wanted.Length];
+        var bytes = 0L;
+        var now = false;
+        for (var i = 0; i < wanted.Length; i++)
+        {
+            var left = (int)Math.Max(0, limits.MaxBytes - bytes);
+            var answer = Read(wanted[i], left, limits.Limit, minOneMessage: bytes == 0);
+            bytes += answer.Records?.SizeInBytes ?? 0;
+            now |= answer.ErrorCode != ErrorCode.None || answer.DivergingEpoch is { Epoch: >= 0 };
+            answers[i] = answer;
+        }
+
+        return new FetchPlan(answers, bytes, now);
+    }
+
+    /// <summary>
+    /// Whether at least <see cref="FetchLimits.MinBytes"/> may be there now, judged without touching an index: any
+    /// partition with visible records past its position makes a real plan worth it.
+    /// </summary>
+    /// <param name="wanted">The partitions.</param>
+    /// <param name="limit">How far the reader may see.</param>
+    /// <returns>False when a plan would surely find nothing new.</returns>
+    public bool MayHaveNews(FetchPartitionState[] wanted, ReadLimit limit)
+    {
+        foreach (var state in wanted)
+        {
+            if (Find(state.Key, out var partition) != ErrorCode.None || !partition!.IsLeader)
+                return true;
+            var end = limit switch
+            {
+                ReadLimit.HighWatermark => partition.HighWatermark,
+                ReadLimit.LastStableOffset => partition.LastStableOffset,
+                _ => partition.Log.LogEndOffset,
+            };
+            if (end > state.FetchOffset)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The names of the partitions, to watch them.</summary>
+    /// <param name="wanted">The partitions.</param>
+    /// <returns>The names of those that exist.</returns>
+    public TopicPartition[] KeysOf(FetchPartitionState[] wanted)
+    {
+        var keys = new List<TopicPartition>(wanted.Length);
+        foreach (var state in wanted)
+        {
+            if (Find(state.Key, out var partition) == ErrorCode.None)
+                keys.Add(partition!.TopicPartition);
+        }
+
+        return [.. keys];
+    }
+
+    private ErrorCode Find(in FetchPartitionKey key, out Partition? partition)
+    {
+        if (key.TopicName is { } name)
+            return partitions.Find(new TopicPartition(name, key.Partition), out partition);
+        if (partitions.TryFind(key.TopicId, key.Partition, out partition))
+            return ErrorCode.None;
+        if (metadata.Image.Topics.Find(key.TopicId) is not { } topic)
+            return ErrorCode.UnknownTopicId;
+        return partitions.Find(new TopicPartition(topic.Name, key.Partition), out partition);
+    }
+
+    private FetchResponse.PartitionData Read(
+        FetchPartitionState state, int bytesLeft, ReadLimit limit, bool minOneMessage)
+    {
+        var error = Find(state.Key, out var partition);
+        var read = error != ErrorCode.None
+            ? PartitionRead.Failed(error)
+            : partition!.Read(
+                state.FetchOffset,
+                Math.Min(Math.Max(0, state.MaxBytes), bytesLeft),
+                limit,
+                state.CurrentLeaderEpoch,
+                state.LastFetchedEpoch,
+                minOneMessage);
+        var answer = new FetchResponse.PartitionData
+        {
+            PartitionIndex = state.Key.Partition,
+            ErrorCode = read.Error,
+            HighWatermark = read.HighWatermark,
+            LastStableOffset = read.LastStableOffset,
+            LogStartOffset = read.LogStartOffset,
+            Records = read.Records,
+        };
+        if (limit == ReadLimit.LastStableOffset)
+            answer.AbortedTransactions = [];
+        if (read.Diverging is { } diverging)
+        {
+            answer.DivergingEpoch = new FetchResponse.EpochEndOffset
+            {
+                Epoch = diverging.Epoch,
+                EndOffset = diverging.EndOffset,
+            };
+        }
+
+        return answer;
+    }
+}

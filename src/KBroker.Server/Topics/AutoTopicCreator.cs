@@ -1,0 +1,64 @@
+using System.Collections.Concurrent;
+using KBroker.Cluster.Configuration;
+using KBroker.Cluster.Metadata;
+using KBroker.Protocol;
+using KBroker.Protocol.Messages;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Server.Topics;
+
+/// <summary>
+/// Creates topics that clients merely mention (<c>auto.create.topics.enable</c>), with the broker's default numbers of
+/// partitions and replicas. Clients that mention the same topic at once share one creation.
+/// </summary>
+/// <param name="controller">Creates them.</param>
+/// <param name="configs">The configs in force.</param>
+/// <param name="logger">Where refusals go; the client only learns that the topic is unknown.</param>
+public sealed class AutoTopicCreator(IController controller, ConfigView configs, ILogger<AutoTopicCreator> logger)
+{
+    private readonly ConcurrentDictionary<string, Lazy<Task>> _running = new(StringComparer.Ordinal);
+    private readonly bool _enabled = configs.Broker.GetBoolean("auto.create.topics.enable");
+
+    /// <summary>Whether topics may be created so.</summary>
+    public bool Enabled => _enabled;
+
+    /// <summary>Creates the topics; those that cannot be created stay unknown.</summary>
+    /// <param name="names">Valid names of topics that do not exist.</param>
+    /// <returns>Done when each is there, or refused.</returns>
+    public Task CreateAsync(IReadOnlyCollection<string> names) =>
+        Task.WhenAll(names.Distinct(StringComparer.Ordinal).Select(CreateOnceAsync));
+
+    private async Task CreateOnceAsync(string name)
+    {
+        var creation = _running.GetOrAdd(name, key => new Lazy<Task>(() => CreateAsync(key)));
+        try
+        {
+            await creation.Value.ConfigureAwait(false);
+        }
+        finally
+        {
+            _running.TryRemove(KeyValuePair.Create(name, creation));
+        }
+    }
+
+    private async Task CreateAsync(string name)
+    {
+        var request = new CreateTopicsRequest();
+        request.Topics.Add(new CreateTopicsRequest.CreatableTopic
+        {
+            Name = name,
+            NumPartitions = -1,
+            ReplicationFactor = -1,
+        });
+        var response = await controller.CreateTopicsAsync(request).ConfigureAwait(false);
+        foreach (var topic in response.Topics)
+        {
+            if (topic.ErrorCode is not (ErrorCode.None or ErrorCode.TopicAlreadyExists))
+            {
+                logger.LogWarning(
+                    "Topic {Topic} cannot be created on demand: {Error} {Message}",
+                    name, ErrorCodes.Name(topic.ErrorCode), topic.ErrorMessage);
+            }
+        }
+    }
+}
