@@ -219,7 +219,12 @@ public sealed partial class ProtocolWriter : IBufferWriter<byte>, IDisposable
 
     private void Add(OutputSegment segment)
     {
-        if (segment.Length == 0) return;
+        if (segment.Length == 0)
+        {
+            segment.Region?.Dispose();
+            return;
+        }
+
         CloseSegment();
         _segments.Add(segment);
         _closed += segment.Length;
