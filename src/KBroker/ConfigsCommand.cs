@@ -19,7 +19,11 @@ internal static class ConfigsCommand
             DefaultValueFactory = _ => "broker",
         };
         scope.AcceptOnlyFromAmong("broker", "topic", "group", "client-metrics");
-        var command = new Command("configs", "Lists configs with their meaning, type, default and what is allowed.") { filter, scope };
+        var command = new Command("configs", "Lists configs with their meaning, type, default and what is allowed.")
+        {
+            filter,
+            scope,
+        };
         command.SetAction(parsed => Write(parsed.GetValue(scope)!, parsed.GetValue(filter) ?? ""));
         return command;
     }

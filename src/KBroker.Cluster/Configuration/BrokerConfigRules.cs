@@ -9,7 +9,9 @@ namespace KBroker.Cluster.Configuration;
 /// </summary>
 public static class BrokerConfigRules
 {
-    /// <summary>Checks every value that is set in server.properties or on the command line, and all of them together.</summary>
+    /// <summary>
+    /// Checks every value that is set in server.properties or on the command line, and all of them together.
+    /// </summary>
     /// <exception cref="ConfigException">Names the key, the value and what is allowed.</exception>
     public static void Validate(BrokerConfigValues broker)
     {
@@ -149,7 +151,9 @@ public static class BrokerConfigRules
         CheckDirectories(broker);
     }
 
-    /// <summary>Reads <c>max.connections.per.ip.overrides</c>: host:count pairs; an IPv6 address has colons itself.</summary>
+    /// <summary>
+    /// Reads <c>max.connections.per.ip.overrides</c>: host:count pairs; an IPv6 address has colons itself.
+    /// </summary>
     /// <exception cref="ConfigException">A pair has no count, or one that is not a number.</exception>
     public static IReadOnlyDictionary<string, int> ParseAddressLimits(string text)
     {

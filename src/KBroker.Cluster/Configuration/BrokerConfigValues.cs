@@ -201,7 +201,9 @@ public sealed class BrokerConfigValues : ConfigValues
         return Entry(definition, name, value, synonyms);
     }
 
-    /// <summary>Kafka shows a run-time config that it does not know, but not its value, which might be a secret.</summary>
+    /// <summary>
+    /// Kafka shows a run-time config that it does not know, but not its value, which might be a secret.
+    /// </summary>
     private ConfigEntry? DescribeUnknown(string name)
     {
         if (!_dynamicBroker.ContainsKey(name) && !_dynamicDefault.ContainsKey(name))

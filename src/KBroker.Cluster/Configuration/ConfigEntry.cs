@@ -1,6 +1,8 @@
 namespace KBroker.Cluster.Configuration;
 
-/// <summary>One config of one resource, with its effective value and its origin: what DescribeConfigs answers.</summary>
+/// <summary>
+/// One config of one resource, with its effective value and its origin: what DescribeConfigs answers.
+/// </summary>
 /// <param name="Name">Name of the config.</param>
 /// <param name="Value">Effective value; null when there is none, and always for a password.</param>
 /// <param name="Source">Where the value comes from.</param>

@@ -3,7 +3,9 @@ using System.Text.RegularExpressions;
 
 namespace KBroker.Cluster.Configuration;
 
-/// <summary>What a config allows beyond its type. The phrases are Kafka's, because clients and tests look at them.</summary>
+/// <summary>
+/// What a config allows beyond its type. The phrases are Kafka's, because clients and tests look at them.
+/// </summary>
 internal abstract class ConfigRule
 {
     internal static readonly ConfigRule Any = new AnyRule();
@@ -14,7 +16,9 @@ internal abstract class ConfigRule
     /// <summary>The rule as a phrase for people; empty when everything is allowed.</summary>
     internal abstract string Describe();
 
-    /// <summary>Reads the "allowed" column of a table; the notation is described on <see cref="ConfigTable"/>.</summary>
+    /// <summary>
+    /// Reads the "allowed" column of a table; the notation is described on <see cref="ConfigTable"/>.
+    /// </summary>
     internal static ConfigRule Parse(string text)
     {
         const string oneOf = "one of ";
@@ -93,8 +97,10 @@ internal abstract class ConfigRule
 
             if (or is not null && (number < minimum || number > maximum))
             {
-                var range = $"Value must be between {Show(minimum)} and {Show(maximum ?? 0)} or equal to {Show(or.Value)}";
-                throw new ConfigException(name, ConfigText.Format(value), range);
+                throw new ConfigException(
+                    name,
+                    ConfigText.Format(value),
+                    $"Value must be between {Show(minimum)} and {Show(maximum ?? 0)} or equal to {Show(or.Value)}");
             }
 
             if (number < minimum)

@@ -179,7 +179,8 @@ internal static class ConfigTable
     /// <summary>Documentation still in the table's text: it is put together only when somebody asks for it.</summary>
     internal readonly struct Text(string table, int start, int length)
     {
-        public override string ToString() => string.Join(
-            ' ', table.Substring(start, length).Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+        private const StringSplitOptions Tidy = StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries;
+
+        public override string ToString() => string.Join(' ', table.Substring(start, length).Split('\n', Tidy));
     }
 }

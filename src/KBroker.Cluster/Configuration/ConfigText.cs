@@ -5,17 +5,19 @@ namespace KBroker.Cluster.Configuration;
 /// <summary>Values of configs from text and back, with Java's idea of how numbers look.</summary>
 internal static class ConfigText
 {
+    private const NumberStyles Sign = NumberStyles.AllowLeadingSign;
+
     internal static object Parse(string name, ConfigType type, string text)
     {
         var trimmed = text.Trim();
         return type switch
         {
             ConfigType.Boolean => ParseBoolean(name, text, trimmed),
-            ConfigType.Int => int.TryParse(trimmed, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var i)
+            ConfigType.Int => int.TryParse(trimmed, Sign, CultureInfo.InvariantCulture, out var i)
                 ? i : throw NotANumber(name, text, "INT"),
-            ConfigType.Short => short.TryParse(trimmed, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var s)
+            ConfigType.Short => short.TryParse(trimmed, Sign, CultureInfo.InvariantCulture, out var s)
                 ? s : throw NotANumber(name, text, "SHORT"),
-            ConfigType.Long => long.TryParse(trimmed, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var l)
+            ConfigType.Long => long.TryParse(trimmed, Sign, CultureInfo.InvariantCulture, out var l)
                 ? l : throw NotANumber(name, text, "LONG"),
             ConfigType.Double => double.TryParse(trimmed, NumberStyles.Float, CultureInfo.InvariantCulture, out var d)
                 ? d : throw NotANumber(name, text, "DOUBLE"),

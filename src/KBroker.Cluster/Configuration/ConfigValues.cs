@@ -68,7 +68,9 @@ public abstract class ConfigValues
     /// <summary>One config as DescribeConfigs answers it; null when the resource has no such config.</summary>
     public abstract ConfigEntry? Describe(string name);
 
-    /// <summary>All configs as DescribeConfigs answers them, ordered by name: internal ones only when they are set.</summary>
+    /// <summary>
+    /// All configs as DescribeConfigs answers them, ordered by name: internal ones only when they are set.
+    /// </summary>
     public abstract IEnumerable<ConfigEntry> DescribeAll();
 
     /// <summary>The text that is in force, and what its number must be multiplied by.</summary>

@@ -50,7 +50,9 @@ public static class GroupConfigRules
         }
     }
 
-    /// <summary>The bounds of <c>consumer.x</c> are <c>group.consumer.min.x</c> and <c>group.consumer.max.x</c>.</summary>
+    /// <summary>
+    /// The bounds of <c>consumer.x</c> are <c>group.consumer.min.x</c> and <c>group.consumer.max.x</c>.
+    /// </summary>
     private static void CheckBounds(BrokerConfigValues broker, GroupConfigValues group, string name)
     {
         var dot = name.IndexOf('.', StringComparison.Ordinal);

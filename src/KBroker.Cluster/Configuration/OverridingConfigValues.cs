@@ -10,7 +10,10 @@ public abstract class OverridingConfigValues : ConfigValues
     private readonly ConfigSource _source;
 
     private protected OverridingConfigValues(
-        ConfigScope scope, ConfigSource source, BrokerConfigValues broker, IReadOnlyDictionary<string, string> overrides)
+        ConfigScope scope,
+        ConfigSource source,
+        BrokerConfigValues broker,
+        IReadOnlyDictionary<string, string> overrides)
         : base(broker.Catalog, scope)
     {
         _broker = broker;

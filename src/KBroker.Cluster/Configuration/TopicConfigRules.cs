@@ -1,6 +1,8 @@
 namespace KBroker.Cluster.Configuration;
 
-/// <summary>Checks what is about to be set on a topic, as a whole: names, values, and values against each other.</summary>
+/// <summary>
+/// Checks what is about to be set on a topic, as a whole: names, values, and values against each other.
+/// </summary>
 public static class TopicConfigRules
 {
     /// <summary>Checks a topic's overrides, all of those that will be in force together.</summary>
@@ -31,7 +33,9 @@ public static class TopicConfigRules
         }
     }
 
-    /// <summary>There is no tiered storage here, so Kafka's checks for a broker without it are all that apply.</summary>
+    /// <summary>
+    /// There is no tiered storage here, so Kafka's checks for a broker without it are all that apply.
+    /// </summary>
     private static void CheckTieredStorage(TopicConfigValues topic)
     {
         if (topic.GetBoolean("remote.storage.enable"))

@@ -60,7 +60,8 @@ public sealed class Broker : IAsyncDisposable
         }
 
         _logger.LogInformation(
-            "KBroker {Version} is ready after {Milliseconds:0} ms: node {NodeId}, listeners {Listeners}, data in {LogDirs}",
+            "KBroker {Version} is ready after {Milliseconds:0} ms: node {NodeId}, listeners {Listeners}, "
+            + "data in {LogDirs}",
             typeof(Broker).Assembly.GetName().Version?.ToString(3),
             _timeProvider.GetElapsedTime(began).TotalMilliseconds,
             Options.NodeId,
@@ -68,7 +69,9 @@ public sealed class Broker : IAsyncDisposable
             string.Join(", ", Options.LogDirs));
     }
 
-    /// <summary>Stops the broker in good order: what it accepted is answered, and everything is on stable storage.</summary>
+    /// <summary>
+    /// Stops the broker in good order: what it accepted is answered, and everything is on stable storage.
+    /// </summary>
     /// <param name="cancellationToken">Cancelled when there is no more time for good order.</param>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
@@ -94,7 +97,9 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>The parts of the broker, in the order in which they start.</summary>
     private IReadOnlyList<BrokerPart> Compose() => [];
 
-    /// <summary>A sentence for a failure that lies in the broker's surroundings; null for one that is our own.</summary>
+    /// <summary>
+    /// A sentence for a failure that lies in the broker's surroundings; null for one that is our own.
+    /// </summary>
     private static string? Explain(Exception failure) => failure switch
     {
         BrokerStartException or OperationCanceledException => null,

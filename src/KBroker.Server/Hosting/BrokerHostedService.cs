@@ -3,7 +3,9 @@ using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
 
-/// <summary>Ties a broker's life to that of the host: it starts and stops with it, and stops it when it fails.</summary>
+/// <summary>
+/// Ties a broker's life to that of the host: it starts and stops with it, and stops it when it fails.
+/// </summary>
 internal sealed class BrokerHostedService(
     Broker broker, IHostApplicationLifetime lifetime, ILogger<BrokerHostedService> logger) : IHostedService
 {

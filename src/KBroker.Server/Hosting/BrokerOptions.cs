@@ -54,7 +54,9 @@ public sealed class BrokerOptions
     /// <summary><c>kbroker.bootstrap.cluster.id</c>: the cluster id to format a new directory with, or null.</summary>
     public string? BootstrapClusterId { get; }
 
-    /// <summary><c>kbroker.bootstrap.features</c>: the levels to format a new directory with, by feature name.</summary>
+    /// <summary>
+    /// <c>kbroker.bootstrap.features</c>: the levels to format a new directory with, by feature name.
+    /// </summary>
     public IReadOnlyDictionary<string, short> BootstrapFeatures { get; }
 
     /// <summary><c>listeners</c>, not yet parsed: <c>NAME://host:port</c> each.</summary>

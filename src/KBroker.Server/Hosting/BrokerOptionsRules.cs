@@ -3,7 +3,9 @@ using KBroker.Cluster.Configuration;
 
 namespace KBroker.Server.Hosting;
 
-/// <summary>What a set of properties must fulfil, beyond each config's own rule, for this process to run with it.</summary>
+/// <summary>
+/// What a set of properties must fulfil, beyond each config's own rule, for this process to run with it.
+/// </summary>
 internal static class BrokerOptionsRules
 {
     /// <summary>
@@ -117,7 +119,9 @@ internal static class BrokerOptionsRules
             if (id != nodeId)
             {
                 throw new ConfigException(
-                    key, voter, $"KBroker runs as one combined node: the only voter must be node.id, which is {nodeId}");
+                    key,
+                    voter,
+                    $"KBroker runs as one combined node: the only voter must be node.id, which is {nodeId}");
             }
         }
 

@@ -27,7 +27,9 @@ internal sealed class BrokerParts(IReadOnlyList<BrokerPart> parts, ILogger logge
         }
     }
 
-    /// <summary>Stops what was started. A part that fails to stop is logged and does not keep the others from it.</summary>
+    /// <summary>
+    /// Stops what was started. A part that fails to stop is logged and does not keep the others from it.
+    /// </summary>
     internal async Task StopAsync(CancellationToken cancellationToken)
     {
         while (_started.TryPop(out var part))

@@ -34,7 +34,8 @@ public sealed class ConfigCatalogTests
     {
         foreach (var definition in Enum.GetValues<ConfigScope>().SelectMany(scope => Catalog.All(scope).Values))
         {
-            Assert.All(definition.Synonyms, s => Assert.True(Catalog.TryGet(ConfigScope.Broker, s.Name, out _), s.Name));
+            Assert.All(
+                definition.Synonyms, s => Assert.True(Catalog.TryGet(ConfigScope.Broker, s.Name, out _), s.Name));
         }
     }
 

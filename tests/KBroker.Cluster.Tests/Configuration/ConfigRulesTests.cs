@@ -62,7 +62,8 @@ public sealed class ConfigRulesTests
     [InlineData("match", "client_id", false, "Illegal client matching pattern: client_id")]
     public void A_client_metrics_config_is_refused(string name, string value, bool invalidRequest, string message)
     {
-        var refused = Assert.Throws<ConfigException>(() => ClientMetricsConfigRules.Validate(Plain, [new(name, value)]));
+        var refused = Assert.Throws<ConfigException>(
+            () => ClientMetricsConfigRules.Validate(Plain, [new(name, value)]));
         Assert.Equal(message, refused.Message);
         Assert.Equal(invalidRequest, refused.IsInvalidRequest);
     }

@@ -85,7 +85,8 @@ public sealed class ConfigValuesTests
     public void Hours_and_minutes_stand_in_for_milliseconds()
     {
         Assert.Equal(360_000_000, TopicWith(("log.retention.hours", "100")).GetLong("retention.ms"));
-        Assert.Equal(120_000, TopicWith(("log.retention.hours", "1"), ("log.retention.minutes", "2")).GetLong("retention.ms"));
+        Assert.Equal(
+            120_000, TopicWith(("log.retention.hours", "1"), ("log.retention.minutes", "2")).GetLong("retention.ms"));
         Assert.Equal(
             3, TopicWith(("log.retention.minutes", "2"), ("log.retention.ms", "3")).GetLong("retention.ms"));
         Assert.Equal(-1, TopicWith(("log.retention.hours", "-1")).GetLong("retention.ms"));
@@ -128,7 +129,8 @@ public sealed class ConfigValuesTests
     public void The_defaults_of_all_brokers_are_described_alone()
     {
         var entries = Broker.DescribeDynamicDefaults().ToList();
-        Assert.Equal(["foo.bar", "log.retention.ms", "log.segment.bytes", "min.insync.replicas"], entries.Select(e => e.Name));
+        Assert.Equal(
+            ["foo.bar", "log.retention.ms", "log.segment.bytes", "min.insync.replicas"], entries.Select(e => e.Name));
         AssertEntry(entries[2], "3000000", "log.segment.bytes=3000000@DynamicDefaultBrokerConfig");
         AssertEntry(entries[0], null, "foo.bar=@DynamicDefaultBrokerConfig");
     }

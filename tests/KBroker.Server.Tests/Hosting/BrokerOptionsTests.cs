@@ -82,7 +82,8 @@ public sealed class BrokerOptionsTests
     [Fact]
     public void Feature_levels_are_read()
     {
-        var features = Create(("kbroker.bootstrap.features", "group.version=1, transaction.version=2")).BootstrapFeatures;
+        var options = Create(("kbroker.bootstrap.features", "group.version=1, transaction.version=2"));
+        var features = options.BootstrapFeatures;
         Assert.Equal(1, features["group.version"]);
         Assert.Equal(2, features["transaction.version"]);
     }
