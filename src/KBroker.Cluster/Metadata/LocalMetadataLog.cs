@@ -104,6 +104,9 @@ public sealed class LocalMetadataLog : IMetadataLog
     /// <summary>The epoch of this leader; -1 before <see cref="BecomeLeader"/>.</summary>
     public int LeaderEpoch => _leaderEpoch;
 
+    /// <summary>The offset that the next record gets.</summary>
+    public long NextOffset => _log.LogEndOffset;
+
     private long NowMs => _options.Time.GetUtcNow().ToUnixTimeMilliseconds();
 
     /// <summary>Replays the directory. Nothing is written.</summary>
@@ -145,8 +148,14 @@ public sealed class LocalMetadataLog : IMetadataLog
     public long Append(IReadOnlyList<MetadataRecord> records)
     {
         ArgumentNullException.ThrowIfNull(records);
-        if (records.Count == 0)
-            return _log.LogEndOffset - 1;
+        if (records.Count > 0)
+            AppendChange(records);
+        return NextOffset - 1;
+    }
+
+    /// <summary>As <see cref="Append"/>, and says what changes.</summary>
+    internal MetadataDelta AppendChange(IReadOnlyList<MetadataRecord> records)
+    {
         var delta = new MetadataDelta(PendingImage);
         foreach (var record in records)
             if (record.Message is not (BeginTransactionRecord or EndTransactionRecord or AbortTransactionRecord))
@@ -155,7 +164,7 @@ public sealed class LocalMetadataLog : IMetadataLog
         var last = Write(records, nowMs);
         PendingImage = delta.Apply(new MetadataProvenance(last, LeaderEpoch, nowMs));
         _appended.Add(new MetadataUpdate(delta.From, PendingImage, delta));
-        return last;
+        return delta;
     }
 
     /// <summary>Puts everything appended on stable storage, then publishes it.</summary>
