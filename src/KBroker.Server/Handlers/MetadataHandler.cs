@@ -17,7 +17,8 @@ namespace KBroker.Server.Handlers;
 /// </remarks>
 /// <param name="metadata">The metadata as this broker knows it.</param>
 /// <param name="creator">Creates missing topics.</param>
-public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator creator)
+/// <param name="authorizer">Decides which topics exist for the client.</param>
+public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator creator, IAuthorizer authorizer)
     : RequestHandler<MetadataRequest, MetadataResponse>
 {
     /// <inheritdoc/>
@@ -29,14 +30,17 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         var image = metadata.Image;
         var all = request.Topics is null || (context.ApiVersion == 0 && request.Topics.Count == 0);
         if (!all && request.AllowAutoTopicCreation && creator.Enabled)
-            image = await CreateMissingAsync(request.Topics!, image).ConfigureAwait(false);
+            image = await CreateMissingAsync(request.Topics!, image, context).ConfigureAwait(false);
 
         var response = new MetadataResponse { ClusterId = image.ClusterId, ControllerId = image.ControllerId };
         AddBrokers(response, image, context.ListenerName);
         if (all)
         {
             foreach (var topic in image.Topics.ByName.Values.OrderBy(static topic => topic.Name, StringComparer.Ordinal))
-                response.Topics.Add(Describe(topic, image, context.ListenerName));
+            {
+                if (authorizer.Topic(context, AclOperation.Describe, topic.Name))
+                    response.Topics.Add(Describe(topic, image, context.ListenerName));
+            }
         }
         else
         {
@@ -72,16 +76,19 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         }
     }
 
-    private static MetadataResponse.MetadataResponseTopic Answer(
+    private MetadataResponse.MetadataResponseTopic Answer(
         MetadataRequest.MetadataRequestTopic asked, MetadataImage image, RequestContext context)
     {
         if (asked.TopicId != Uuid.Zero)
         {
             return image.Topics.Find(asked.TopicId) is { } byId
+                && authorizer.Topic(context, AclOperation.Describe, byId.Name)
                 ? Describe(byId, image, context.ListenerName)
                 : Missing(null, asked.TopicId, ErrorCode.UnknownTopicId, context.ApiVersion);
         }
 
+        if (asked.Name is not null && !authorizer.Topic(context, AclOperation.Describe, asked.Name))
+            return Missing(asked.Name, Uuid.Zero, ErrorCode.TopicAuthorizationFailed, context.ApiVersion);
         if (image.Topics.Find(asked.Name ?? string.Empty) is { } topic)
             return Describe(topic, image, context.ListenerName);
 
@@ -138,13 +145,14 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         image.Brokers.TryGetValue(brokerId, out var broker) && !broker.Fenced;
 
     private async ValueTask<MetadataImage> CreateMissingAsync(
-        List<MetadataRequest.MetadataRequestTopic> topics, MetadataImage image)
+        List<MetadataRequest.MetadataRequestTopic> topics, MetadataImage image, RequestContext context)
     {
         List<string>? missing = null;
         foreach (var topic in topics)
         {
             if (topic.TopicId == Uuid.Zero && topic.Name is { } name
-                && image.Topics.Find(name) is null && TopicNames.Check(name) is null)
+                && image.Topics.Find(name) is null && TopicNames.Check(name) is null
+                && authorizer.Topic(context, AclOperation.Create, name))
                 (missing ??= []).Add(name);
         }
 

@@ -6,6 +6,7 @@ using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;
 using KBroker.Server.Dispatch;
 using KBroker.Server.Produce;
+using KBroker.Server.Security;
 using KBroker.Storage;
 
 namespace KBroker.Server.Handlers;
@@ -22,7 +23,9 @@ namespace KBroker.Server.Handlers;
 /// <param name="partitions">The partitions of this broker.</param>
 /// <param name="metadata">The metadata, for topic ids and for where the leader is.</param>
 /// <param name="waiter">Waits for acks=all.</param>
-public sealed class ProduceHandler(PartitionRegistry partitions, IMetadataLog metadata, AcknowledgementWaiter waiter)
+/// <param name="authorizer">Decides who may write.</param>
+public sealed class ProduceHandler(
+    PartitionRegistry partitions, IMetadataLog metadata, AcknowledgementWaiter waiter, IAuthorizer authorizer)
     : RequestHandler<ProduceRequest, ProduceResponse>
 {
     /// <summary>The client id with which Kafka's own tools may write to internal topics.</summary>
@@ -121,6 +124,8 @@ public sealed class ProduceHandler(PartitionRegistry partitions, IMetadataLog me
 
         if (topic is null)
             return PartitionAppend.Refused(ErrorCode.UnknownTopicId);
+        if (!authorizer.Topic(context, AclOperation.Write, topic))
+            return PartitionAppend.Refused(ErrorCode.TopicAuthorizationFailed);
         if (TopicNames.IsInternal(topic) && context.ClientId != AdminClientId)
         {
             return PartitionAppend.Refused(

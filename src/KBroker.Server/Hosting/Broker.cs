@@ -95,7 +95,27 @@ public sealed class Broker : IAsyncDisposable
     internal void Fail(Exception reason) => _failure.TrySetException(reason);
 
     /// <summary>The parts of the broker, in the order in which they start.</summary>
-    private IReadOnlyList<BrokerPart> Compose() => [];
+    private IReadOnlyList<BrokerPart> Compose()
+    {
+        var state = new BrokerState(Options, _loggerFactory, _timeProvider);
+        var network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
+        return
+        [
+            new("the logs and the metadata", _ => Run(state.Open), _ => state.CloseAsync()),
+            new("the listeners", _ => Run(network.Bind), network.StopAsync),
+            new(
+                "the registration",
+                token => state.RegisterAsync(network.AdvertisedEndpoints(), token),
+                static _ => Task.CompletedTask),
+            new("the network", _ => Run(network.Start), static _ => Task.CompletedTask),
+        ];
+    }
+
+    private static Task Run(Action start)
+    {
+        start();
+        return Task.CompletedTask;
+    }
 
     /// <summary>
     /// A sentence for a failure that lies in the broker's surroundings; null for one that is our own.

@@ -1,0 +1,179 @@
+using System.Collections.Immutable;
+using KBroker.Cluster.Configuration;
+using KBroker.Cluster.Metadata;
+using KBroker.Cluster.Replication;
+using KBroker.Protocol;
+using KBroker.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Server.Hosting;
+
+/// <summary>
+/// The broker below its sockets: logs, metadata, controller, partitions. <see cref="Open"/> replays what is on disk;
+/// <see cref="RegisterAsync"/> makes the broker a member of its cluster.
+/// </summary>
+internal sealed class BrokerState
+{
+    private readonly BrokerOptions _options;
+    private readonly ILoggerFactory _loggers;
+    private readonly TimeProvider _time;
+    private LocalMetadataLog? _metadata;
+    private BootstrapController? _controller;
+
+    public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time)
+    {
+        _options = options;
+        _loggers = loggers;
+        _time = time;
+        Configs = new ConfigView(options.Configs, options.NodeId);
+        Delayed = new DelayedOperations(time, loggers.CreateLogger<DelayedOperations>());
+    }
+
+    public ConfigView Configs { get; }
+
+    public DelayedOperations Delayed { get; }
+
+    public long BrokerEpoch { get; private set; } = -1;
+
+    public LogManager Logs { get => field ?? throw NotOpen(); private set; }
+
+    public PartitionRegistry Partitions { get => field ?? throw NotOpen(); private set; }
+
+    public IMetadataLog Metadata => _metadata ?? throw NotOpen();
+
+    public IController Controller => _controller ?? throw NotOpen();
+
+    /// <summary>Opens the directories, replays the metadata and opens the logs it names.</summary>
+    public void Open()
+    {
+        var configs = _options.Configs;
+        Logs = LogManager.Open(LogManagerOptions());
+        var directory = Logs.Directories.FirstOrDefault(d => d.Path == _options.MetadataLogDir);
+        var metadataLog = Logs.OpenMetadataLog(MetadataLogConfig(), directory);
+        _metadata = LocalMetadataLog.Open(new MetadataLogOptions
+        {
+            Log = metadataLog,
+            NodeId = _options.NodeId,
+            ClusterId = Logs.ClusterId,
+            BootstrapFeatures = BootstrapFeatures(),
+            MaxBytesBetweenSnapshots = configs.GetLong("metadata.log.max.record.bytes.between.snapshots"),
+            MaxSnapshotIntervalMs = configs.GetLong("metadata.log.max.snapshot.interval.ms"),
+            MaxRetentionBytes = configs.GetLong("metadata.max.retention.bytes"),
+            MaxRetentionMs = configs.GetLong("metadata.max.retention.ms"),
+            Time = _time,
+            Logger = _loggers.CreateLogger<LocalMetadataLog>(),
+        });
+        _metadata.Subscribe(Configs);
+        Logs.LoadLogs(ConfigOf);
+        _metadata.BecomeLeader();
+        Partitions = new PartitionRegistry(
+            Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>());
+        _metadata.Subscribe(Partitions);
+        _controller = new BootstrapController(new BootstrapControllerOptions
+        {
+            Log = _metadata,
+            NodeId = _options.NodeId,
+            Configs = Configs,
+            Time = _time,
+            Logger = _loggers.CreateLogger<BootstrapController>(),
+        });
+    }
+
+    /// <summary>Registers the broker with what clients are told of it.</summary>
+    /// <param name="endpoints">The advertised listeners.</param>
+    /// <param name="cancellation">Stops the waiting.</param>
+    public async Task RegisterAsync(ImmutableArray<NodeEndpoint> endpoints, CancellationToken cancellation)
+    {
+        var registration = new BrokerRegistration
+        {
+            Id = _options.NodeId,
+            Epoch = -1,
+            IncarnationId = Uuid.Random(),
+            Endpoints = endpoints,
+            Features = SupportedFeatures.Ranges,
+            Rack = _options.Rack,
+            LogDirs = [.. Logs.Directories.Where(static d => !d.IsOffline).Select(static d => d.DirectoryId)],
+        };
+        var isClean = Logs.Directories.All(static d => d.WasCleanlyShutDown);
+        BrokerEpoch = await Controller.RegisterBrokerAsync(registration, isClean, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>Says farewell and puts everything on stable storage.</summary>
+    public async Task CloseAsync()
+    {
+        Delayed.Dispose();
+        if (_controller is not null)
+            await _controller.DisposeAsync().ConfigureAwait(false);
+        if (_metadata is not null)
+            await _metadata.CloseAsync().ConfigureAwait(false);
+        Logs.Close(BrokerEpoch);
+    }
+
+    private static InvalidOperationException NotOpen() => new("The broker's state is not open");
+
+    private LogConfig? ConfigOf(TopicPartition topicPartition, Uuid topicId)
+    {
+        var topic = Metadata.Image.Topics.Find(topicPartition.Topic);
+        if (topic?.Partition(topicPartition.Partition) is not { } partition
+            || !partition.Replicas.Contains(_options.NodeId)
+            || (topicId != Uuid.Zero && topicId != topic.Id))
+            return null;
+        return LogConfigs.From(Configs.OfTopic(topicPartition.Topic));
+    }
+
+    private ImmutableSortedDictionary<string, short> BootstrapFeatures()
+    {
+        var levels = SupportedFeatures.DefaultLevels.ToBuilder();
+        foreach (var (name, level) in _options.BootstrapFeatures)
+        {
+            if (name == SupportedFeatures.KRaftVersion)
+                continue;
+            if (!SupportedFeatures.Ranges.TryGetValue(name, out var range) || !range.Contains(level))
+            {
+                throw new BrokerStartException(
+                    $"kbroker.bootstrap.features: {name}={level} is not supported; known are "
+                    + string.Join(", ", SupportedFeatures.Ranges.Select(static r => $"{r.Key} {r.Value}")));
+            }
+
+            levels[name] = level;
+        }
+
+        return levels.Where(static level => level.Value > 0)
+            .ToImmutableSortedDictionary(StringComparer.Ordinal);
+    }
+
+    private LogConfig MetadataLogConfig()
+    {
+        var configs = _options.Configs;
+        return new LogConfig
+        {
+            SegmentBytes = configs.GetInt("metadata.log.segment.bytes"),
+            SegmentMs = configs.GetLong("metadata.log.segment.ms"),
+            RetentionMs = -1,
+            RetentionBytes = -1,
+            MaxMessageBytes = 8 * 1024 * 1024,
+        };
+    }
+
+    private LogManagerOptions LogManagerOptions()
+    {
+        var configs = _options.Configs;
+        var directories = _options.LogDirs.Contains(_options.MetadataLogDir)
+            ? _options.LogDirs
+            : [.. _options.LogDirs, _options.MetadataLogDir];
+        return new LogManagerOptions
+        {
+            LogDirectories = directories,
+            NodeId = _options.NodeId,
+            ClusterId = _options.BootstrapClusterId,
+            Time = _time,
+            Logger = _loggers.CreateLogger<LogManager>(),
+            RecoveryThreadsPerDirectory = configs.GetInt("num.recovery.threads.per.data.dir"),
+            RecoveryPointCheckpointIntervalMs = configs.GetLong("log.flush.offset.checkpoint.interval.ms"),
+            LogStartCheckpointIntervalMs = configs.GetLong("log.flush.start.offset.checkpoint.interval.ms"),
+            FlushCheckIntervalMs = Math.Min(60_000, configs.GetLong("log.flush.scheduler.interval.ms")),
+            RetentionCheckIntervalMs = configs.GetLong("log.retention.check.interval.ms"),
+            ProducerIdExpirationMs = configs.GetLong("producer.id.expiration.ms"),
+        };
+    }
+}

@@ -1,0 +1,58 @@
+using KBroker.Server.Dispatch;
+using KBroker.Server.Fetch;
+using KBroker.Server.Handlers;
+using KBroker.Server.Produce;
+using KBroker.Server.Security;
+using KBroker.Server.Topics;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Server.Hosting;
+
+/// <summary>Every handler of the broker. An API is advertised when its handler stands here, and not otherwise.</summary>
+internal static class HandlerSet
+{
+    public static IReadOnlyList<IRequestHandler> Create(
+        BrokerState state, BrokerOptions options, IAuthorizer authorizer, ILoggerFactory loggers, TimeProvider time)
+    {
+        var configs = options.Configs;
+        var metadata = state.Metadata;
+        var controller = state.Controller;
+        var partitions = state.Partitions;
+        var sessions = new FetchSessionCache(
+            configs.GetInt("max.incremental.fetch.session.cache.slots"), time, new Random());
+        var creator = new AutoTopicCreator(controller, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
+        var producerIds = new ProducerIdSource(controller, options.NodeId, () => state.BrokerEpoch);
+        return
+        [
+            new ApiVersionsHandler(metadata),
+            new MetadataHandler(metadata, creator, authorizer),
+            new DescribeTopicPartitionsHandler(
+                metadata, configs.GetInt("max.request.partition.size.limit"), authorizer),
+            new ProduceHandler(partitions, metadata, new AcknowledgementWaiter(state.Delayed.Produce), authorizer),
+            new FetchHandler(
+                new FetchPlanner(partitions, metadata),
+                sessions,
+                state.Delayed.Fetch,
+                configs.GetInt("fetch.max.bytes"),
+                metadata),
+            new ListOffsetsHandler(partitions, authorizer),
+            new OffsetForLeaderEpochHandler(partitions, authorizer),
+            new DeleteRecordsHandler(partitions, authorizer),
+            new InitProducerIdHandler(producerIds, authorizer),
+            new CreateTopicsHandler(controller, authorizer),
+            new DeleteTopicsHandler(controller, metadata, authorizer),
+            new CreatePartitionsHandler(controller, authorizer),
+            new DescribeConfigsHandler(state.Configs, metadata, options.NodeId, authorizer),
+            new AlterConfigsHandler(controller, authorizer),
+            new IncrementalAlterConfigsHandler(controller, authorizer),
+            new ListConfigResourcesHandler(metadata, authorizer),
+            new DescribeClusterHandler(metadata, authorizer),
+            new DescribeLogDirsHandler(state.Logs, partitions, authorizer),
+            new DescribeQuorumHandler(controller, authorizer),
+            new UpdateFeaturesHandler(controller, authorizer),
+            new ElectLeadersHandler(controller, authorizer),
+            new ListPartitionReassignmentsHandler(controller, authorizer),
+            new AlterPartitionReassignmentsHandler(controller, authorizer),
+        ];
+    }
+}
