@@ -22,7 +22,8 @@ internal sealed record ConnectionServices(
 /// <para>Memory: the pipe holds the frame that is being received and at most 64 KB behind it; buffers grow with what
 /// has really arrived, not with what a size field promises. A request starts only while fewer than
 /// <see cref="NetworkOptions.MaxRequestsInFlight"/> are under way and no answer waits for the client to read, so a
-/// client that never reads holds one buffer of answers and the answers under way when its socket filled.</para>
+/// client that never reads holds one buffer of answers and the answers under way when its socket filled. Of answers
+/// that wait for an earlier one, at most <see cref="MaxUnwrittenAnswers"/> are there when a request starts.</para>
 /// <para>End: the client's end of stream, <see cref="Drain"/>, and a request that closes the connection all let the
 /// requests before them be answered; <see cref="Abort"/> does not.</para>
 /// </remarks>
@@ -34,8 +35,11 @@ internal sealed class Connection
     /// <summary>A frame's buffers grow to at least this, then fourfold what has arrived of it.</summary>
     private const int GrowBytes = 64 * 1024;
 
-    /// <summary>An answer waits for the requests behind it only if these are here and short.</summary>
+    /// <summary>An answer is sent together with those behind it only if their requests are here and short.</summary>
     private const int ShortFrameBytes = 8 * 1024;
+
+    /// <summary>No request starts while so many answers wait for an earlier one, or for the send loop.</summary>
+    private const int MaxUnwrittenAnswers = 8;
 
     private readonly ConnectionServices _services;
     private readonly Socket _socket;
@@ -92,7 +96,8 @@ internal sealed class Connection
         await WaitForAnswersAsync(orAborted: true).ConfigureAwait(false);
         if (!IsAborted)
             await LingerAsync(receive).ConfigureAwait(false);
-        CloseSocket();
+        if (Interlocked.Exchange(ref _isAborted, 1) == 0)
+            DisposeSocket();
         await receive.ConfigureAwait(false);
         await WaitForAnswersAsync(orAborted: false).ConfigureAwait(false);
         _sendLoop.Dispose();
@@ -112,13 +117,14 @@ internal sealed class Connection
     /// <param name="level">How loud to say it.</param>
     public void Abort(string? reason, LogLevel level = LogLevel.Warning)
     {
-        if (!CloseSocket())
+        if (Interlocked.Exchange(ref _isAborted, 1) != 0)
             return;
         if (reason is not null)
         {
             _services.Log.Log(level, "Closed connection {ConnectionId} on listener {Listener}, client {Client}: {Reason}",
                 Session.ConnectionId, Session.ListenerName, Session.RemoteEndPoint, reason);
         }
+        DisposeSocket();
         _pipe.Reader.CancelPendingRead();
         Session.Close();
         _progress.Set();
@@ -216,6 +222,7 @@ internal sealed class Connection
                 int missing;
                 while (TryReadFrame(ref buffer, out var frame, out missing))
                     await StartAsync(frame, FrameReader.HasShortFrame(buffer, ShortFrameBytes)).ConfigureAwait(false);
+                _sendLoop.Kick();
                 _frameReceivedBytes = (int)Math.Min(int.MaxValue, buffer.Length);
                 Volatile.Write(ref _frameMissingBytes, missing);
                 reader.AdvanceTo(buffer.Start, buffer.End);
@@ -247,7 +254,8 @@ internal sealed class Connection
     private async ValueTask StartAsync(ReadOnlySequence<byte> frame, bool moreIsHere)
     {
         ResponseSlot? slot;
-        while ((_sendLoop.IsBlocked && _queue.Count > 0) || (slot = _queue.TryAdd()) is null)
+        while ((_sendLoop.IsBlocked && _queue.Count > 0) || _queue.UnwrittenAnswers >= MaxUnwrittenAnswers
+            || (slot = _queue.TryAdd()) is null)
         {
             _sendLoop.Kick();
             await _progress.WaitAsync().ConfigureAwait(false);
@@ -261,9 +269,9 @@ internal sealed class Connection
             while (_queue.Finished < number)
                 await _progress.WaitAsync().ConfigureAwait(false);
         }
-        else if (isComplete && !moreIsHere)
+        else if (isComplete)
         {
-            _sendLoop.Kick();
+            _sendLoop.Kick(moreIsHere);
         }
     }
 
@@ -292,9 +300,11 @@ internal sealed class Connection
 
     private async Task WaitForAnswersAsync(bool orAborted)
     {
-        while (_queue.Count > 0 && !(orAborted && IsAborted))
+        while (!(orAborted && IsAborted))
         {
             _sendLoop.Kick();
+            if (_sendLoop.IsIdle)
+                return;
             await _progress.WaitAsync().ConfigureAwait(false);
         }
     }
@@ -328,10 +338,8 @@ internal sealed class Connection
         }
     }
 
-    private bool CloseSocket()
+    private void DisposeSocket()
     {
-        if (Interlocked.Exchange(ref _isAborted, 1) != 0)
-            return false;
         try
         {
             _socket.Shutdown(SocketShutdown.Both);
@@ -342,6 +350,5 @@ internal sealed class Connection
         }
         _socket.Dispose();
         _onClosed(this);
-        return true;
     }
 }

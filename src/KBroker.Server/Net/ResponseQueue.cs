@@ -17,6 +17,7 @@ internal sealed class ResponseQueue
     private readonly Action<ResponseSlot> _completed;
     private long _started;
     private long _finished;
+    private int _unwritten;
 
     /// <param name="session">Whose requests these are.</param>
     /// <param name="capacity">Most requests under way.</param>
@@ -58,6 +59,9 @@ internal sealed class ResponseQueue
         }
     }
 
+    /// <summary>Answers that are there and not yet written, be it that an earlier one is still to come.</summary>
+    public int UnwrittenAnswers => Volatile.Read(ref _unwritten);
+
     /// <summary>Takes the next slot, for a request that is about to start.</summary>
     /// <returns>Null when all are taken.</returns>
     public ResponseSlot? TryAdd()
@@ -67,8 +71,7 @@ internal sealed class ResponseQueue
             if (_started - _finished == _slots.Length)
                 return null;
             ref var slot = ref _slots[_started % _slots.Length];
-            slot ??= new ResponseSlot(new RequestContext(_session), _completed);
-            slot.Reset();
+            slot ??= new ResponseSlot(new RequestContext(_session), this);
             _started++;
             return slot;
         }
@@ -85,22 +88,32 @@ internal sealed class ResponseQueue
     public void RemoveFirst()
     {
         lock (_lock)
+        {
+            ref var slot = ref _slots[_finished % _slots.Length];
+            if (slot!.HoldsAnswer)
+                Interlocked.Decrement(ref _unwritten);
+            slot.Reset();
             _finished++;
+        }
     }
+
+    internal void AnswerCame() => Interlocked.Increment(ref _unwritten);
+
+    internal void PendingCompleted(ResponseSlot slot) => _completed(slot);
 }
 
 /// <summary>One request under way and, once it is there, its answer.</summary>
 internal sealed class ResponseSlot
 {
-    private readonly Action<ResponseSlot> _completed;
+    private readonly ResponseQueue _queue;
     private readonly Action _onCompleted;
     private ValueTaskAwaiter<IResponseMessage?> _pending;
     private volatile bool _isCompleted;
 
-    public ResponseSlot(RequestContext context, Action<ResponseSlot> completed)
+    public ResponseSlot(RequestContext context, ResponseQueue queue)
     {
         Context = context;
-        _completed = completed;
+        _queue = queue;
         _onCompleted = OnPendingCompleted;
     }
 
@@ -115,6 +128,10 @@ internal sealed class ResponseSlot
     /// <summary>What the handler threw, until the connection has made an answer of it.</summary>
     public Exception? Failure { get; private set; }
 
+    /// <summary>Whether an answer is kept here, not the fact that there is none.</summary>
+    public bool HoldsAnswer => _isCompleted && Response is not null;
+
+    /// <summary>Makes the slot ready for another request.</summary>
     public void Reset()
     {
         _isCompleted = false;
@@ -149,7 +166,7 @@ internal sealed class ResponseSlot
         var awaiter = _pending;
         _pending = default;
         Take(awaiter);
-        _completed(this);
+        _queue.PendingCompleted(this);
     }
 
     private void Take(ValueTaskAwaiter<IResponseMessage?> awaiter)
@@ -157,6 +174,8 @@ internal sealed class ResponseSlot
         try
         {
             Response = awaiter.GetResult();
+            if (Response is not null)
+                _queue.AnswerCame();
         }
         catch (Exception e)
         {

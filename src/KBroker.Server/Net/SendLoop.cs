@@ -19,6 +19,7 @@ internal sealed class SendLoop : IDisposable
     private readonly ProtocolWriter _writer = new();
     private readonly SocketSender _sender;
     private bool _isRunning;
+    private bool _isKicked;
     private bool _isBlocked;
     private bool _isDisposed;
     private string? _closeReason;
@@ -37,16 +38,35 @@ internal sealed class SendLoop : IDisposable
         private set => Volatile.Write(ref _isBlocked, value);
     }
 
+    /// <summary>Whether there is nothing to send and nothing being sent.</summary>
+    public bool IsIdle
+    {
+        get
+        {
+            lock (_lock)
+                return !_isRunning && _writer.TotalBytes == 0 && _queue.Count == 0;
+        }
+    }
+
     /// <summary>Sends what is complete, unless a run is on its way, which then sends it.</summary>
-    public void Kick()
+    /// <param name="more">
+    /// Whether more is about to complete, and a call without this will follow: then answers are written, but a short
+    /// run of them is not sent yet.
+    /// </param>
+    public void Kick(bool more = false)
     {
         lock (_lock)
         {
-            if (_isRunning || _isDisposed || _queue.PeekCompleted() is null)
+            if (_isRunning)
+            {
+                _isKicked |= !more;
+                return;
+            }
+            if (_isDisposed || (_queue.PeekCompleted() is null && (more || _writer.TotalBytes == 0)))
                 return;
             _isRunning = true;
         }
-        _ = RunAsync();
+        _ = RunAsync(more);
     }
 
     /// <summary>Returns the buffers, now or when the run under way ends.</summary>
@@ -63,27 +83,48 @@ internal sealed class SendLoop : IDisposable
         ReleaseBuffers();
     }
 
-    private async Task RunAsync()
+    private async Task RunAsync(bool more)
     {
         while (true)
         {
             Fill();
+            if (more && MayWait())
+                return;
+            more = false;
             if (_writer.TotalBytes > 0)
                 await SendAsync().ConfigureAwait(false);
             if (_closeReason is not null)
                 _connection.Abort(_closeReason);
             _connection.OnProgress();
-            lock (_lock)
-            {
-                if (_queue.PeekCompleted() is not null)
-                    continue;
-                _isRunning = false;
-                if (!_isDisposed)
-                    return;
-            }
-            ReleaseBuffers();
-            return;
+            if (HasEnded())
+                return;
         }
+    }
+
+    private bool MayWait()
+    {
+        lock (_lock)
+        {
+            if (_isKicked || _isDisposed || _closeReason is not null || _writer.TotalBytes >= GatherBytes)
+                return false;
+            _isRunning = false;
+            return true;
+        }
+    }
+
+    private bool HasEnded()
+    {
+        lock (_lock)
+        {
+            _isKicked = false;
+            if (_queue.PeekCompleted() is not null)
+                return false;
+            _isRunning = false;
+            if (_isDisposed)
+                ReleaseBuffers();
+        }
+        _connection.OnProgress();
+        return true;
     }
 
     private void Fill()
@@ -92,7 +133,6 @@ internal sealed class SendLoop : IDisposable
         {
             _connection.Write(slot, _writer);
             var reason = slot.Context.CloseReason;
-            slot.Reset();
             _queue.RemoveFirst();
             if (reason is null)
                 continue;

@@ -148,7 +148,7 @@ internal sealed class SocketSender : IDisposable
     private async ValueTask SendFileAsync(FileRegion slice)
     {
         long position = slice.Position;
-        var end = position + slice.Length;
+        var end = position + slice.Region.Length;
         while (position < end)
         {
             if (SendFile.IsSupported)
@@ -205,6 +205,8 @@ internal sealed class SocketSender : IDisposable
             SendPacketsElements = null;
             if (SocketError == SocketError.Success)
                 _core.SetResult(BytesTransferred);
+            else if (SocketError == SocketError.InvalidArgument)
+                _core.SetException(new EndOfStreamException("The file is shorter than the region to send."));
             else
                 _core.SetException(new SocketException((int)SocketError));
         }

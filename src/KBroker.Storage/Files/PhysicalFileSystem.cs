@@ -15,8 +15,10 @@ public sealed partial class PhysicalFileSystem : IFileSystem
             FileOpenMode.OpenOrCreate => FileMode.OpenOrCreate,
             _ => FileMode.Open,
         };
+        // The socket's sendfile insists on a stream that is asynchronous; on Unix that is a mere mark on the handle.
+        var options = OperatingSystem.IsWindows() ? FileOptions.None : FileOptions.Asynchronous;
         return new PhysicalFile(path, File.OpenHandle(
-            path, fileMode, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, FileOptions.None));
+            path, fileMode, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, options));
     }
 
     /// <inheritdoc/>
