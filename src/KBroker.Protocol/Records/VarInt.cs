@@ -28,6 +28,15 @@ internal static class VarInt
                 value = (int)(first >> 1) ^ -(int)(first & 1);
                 return true;
             }
+
+            // Lengths and offset deltas are mostly of one or two bytes.
+            if ((uint)(position + 1) < (uint)source.Length && source[position + 1] < 0x80)
+            {
+                first = (first & 0x7f) | ((uint)source[position + 1] << 7);
+                position += 2;
+                value = (int)(first >> 1) ^ -(int)(first & 1);
+                return true;
+            }
         }
 
         return TryReadLong32(source, ref position, out value);
@@ -42,6 +51,15 @@ internal static class VarInt
             if (first < 0x80)
             {
                 position++;
+                value = (int)(first >> 1) ^ -(int)(first & 1);
+                return true;
+            }
+
+            // Lengths and offset deltas are mostly of one or two bytes.
+            if ((uint)(position + 1) < (uint)source.Length && source[position + 1] < 0x80)
+            {
+                first = (first & 0x7f) | ((uint)source[position + 1] << 7);
+                position += 2;
                 value = (int)(first >> 1) ^ -(int)(first & 1);
                 return true;
             }
