@@ -93,8 +93,9 @@ internal static class ServeCommand
     {
         try
         {
+            var broker = host.Services.GetRequiredService<Broker>();
             await host.RunAsync().ConfigureAwait(false);
-            return Environment.ExitCode;
+            return broker.Failure.IsFaulted ? ExitCode.Failed : ExitCode.Done;
         }
         catch (BrokerStartException refused)
         {

@@ -14,7 +14,7 @@ public static class LogConfigs
         ArgumentNullException.ThrowIfNull(topic);
         return new LogConfig
         {
-            SegmentBytes = topic.GetInt("segment.bytes"),
+            SegmentBytes = topic.GetOptionalInt("internal.segment.bytes") ?? topic.GetInt("segment.bytes"),
             SegmentMs = topic.GetLong("segment.ms"),
             SegmentJitterMs = topic.GetLong("segment.jitter.ms"),
             IndexIntervalBytes = topic.GetInt("index.interval.bytes"),

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using KBroker.Cluster.Configuration;
+using KBroker.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
@@ -65,7 +66,7 @@ public sealed class Broker : IAsyncDisposable
             typeof(Broker).Assembly.GetName().Version?.ToString(3),
             _timeProvider.GetElapsedTime(began).TotalMilliseconds,
             Options.NodeId,
-            string.Join(", ", Options.Listeners),
+            string.Join(", ", Options.Listeners.Listeners),
             string.Join(", ", Options.LogDirs));
     }
 
@@ -123,7 +124,7 @@ public sealed class Broker : IAsyncDisposable
     private static string? Explain(Exception failure) => failure switch
     {
         BrokerStartException or OperationCanceledException => null,
-        ConfigException or IOException or UnauthorizedAccessException => failure.Message,
+        ConfigException or LogDirectoryException or IOException or UnauthorizedAccessException => failure.Message,
         SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse } =>
             "The address of a listener is already in use",
         SocketException => $"A listener cannot be opened: {failure.Message}",

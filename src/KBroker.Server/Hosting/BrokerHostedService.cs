@@ -28,7 +28,6 @@ internal sealed class BrokerHostedService(
         catch (Exception reason)
         {
             logger.LogCritical(reason, "KBroker node {NodeId} cannot go on", broker.Options.NodeId);
-            Environment.ExitCode = 1;
             lifetime.StopApplication();
         }
     }

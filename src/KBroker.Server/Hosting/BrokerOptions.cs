@@ -1,5 +1,6 @@
-using System.Globalization;
+using System.Collections.Immutable;
 using KBroker.Cluster.Configuration;
+using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Hosting;
 
@@ -20,13 +21,8 @@ public sealed class BrokerOptions
         LogDirs = Directories(configs);
         MetadataLogDir = Path.GetFullPath(configs.GetString("metadata.log.dir") ?? LogDirs[0]);
         BootstrapClusterId = configs.GetString("kbroker.bootstrap.cluster.id");
-        BootstrapFeatures = ParseFeatures(configs);
-        Listeners = configs.GetList("listeners");
-        AdvertisedListeners = configs.GetList("advertised.listeners");
-        ListenerSecurityProtocolMap = configs.GetString("listener.security.protocol.map") ?? "";
-        ControllerListenerNames = configs.GetList("controller.listener.names");
-        InterBrokerListenerName = configs.GetString("inter.broker.listener.name");
-        SecurityInterBrokerProtocol = configs.GetString("security.inter.broker.protocol") ?? "PLAINTEXT";
+        BootstrapFeatures = BrokerOptionsRules.ParseFeatures(configs);
+        Listeners = BrokerOptionsRules.ParseListeners(configs);
         Sockets = new SocketOptions(configs);
     }
 
@@ -57,25 +53,14 @@ public sealed class BrokerOptions
     /// <summary>
     /// <c>kbroker.bootstrap.features</c>: the levels to format a new directory with, by feature name.
     /// </summary>
-    public IReadOnlyDictionary<string, short> BootstrapFeatures { get; }
+    public ImmutableSortedDictionary<string, short> BootstrapFeatures { get; }
 
-    /// <summary><c>listeners</c>, not yet parsed: <c>NAME://host:port</c> each.</summary>
-    public IReadOnlyList<string> Listeners { get; }
-
-    /// <summary><c>advertised.listeners</c>, not yet parsed; none when not set.</summary>
-    public IReadOnlyList<string> AdvertisedListeners { get; }
-
-    /// <summary><c>listener.security.protocol.map</c>, not yet parsed: <c>NAME:PROTOCOL</c> pairs.</summary>
-    public string ListenerSecurityProtocolMap { get; }
-
-    /// <summary><c>controller.listener.names</c>; none when not set.</summary>
-    public IReadOnlyList<string> ControllerListenerNames { get; }
-
-    /// <summary><c>inter.broker.listener.name</c>, or null.</summary>
-    public string? InterBrokerListenerName { get; }
-
-    /// <summary><c>security.inter.broker.protocol</c>.</summary>
-    public string SecurityInterBrokerProtocol { get; }
+    /// <summary>
+    /// Where to listen and what to tell clients: <c>listeners</c>, <c>advertised.listeners</c>,
+    /// <c>listener.security.protocol.map</c>, <c>controller.listener.names</c>, <c>inter.broker.listener.name</c> and
+    /// <c>security.inter.broker.protocol</c>.
+    /// </summary>
+    public ListenerConfiguration Listeners { get; }
 
     /// <summary>Bounds and sizes of connections.</summary>
     public SocketOptions Sockets { get; }
@@ -99,24 +84,5 @@ public sealed class BrokerOptions
         var directories = configs.GetList("log.dirs");
         directories = directories.Count > 0 ? directories : configs.GetList("log.dir");
         return directories.Select(Path.GetFullPath).Distinct(StringComparer.Ordinal).ToList();
-    }
-
-    private static Dictionary<string, short> ParseFeatures(BrokerConfigValues configs)
-    {
-        const string key = "kbroker.bootstrap.features";
-        var features = new Dictionary<string, short>(StringComparer.Ordinal);
-        foreach (var pair in configs.GetList(key))
-        {
-            var equals = pair.IndexOf('=', StringComparison.Ordinal);
-            if (equals <= 0 || !short.TryParse(
-                pair.AsSpan(equals + 1).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var level))
-            {
-                throw new ConfigException(key, pair, "each entry must be name=level with a level of at least 0");
-            }
-
-            features[pair[..equals].Trim()] = level;
-        }
-
-        return features;
     }
 }

@@ -1,5 +1,8 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using KBroker.Cluster.Configuration;
+using KBroker.Cluster.Metadata;
+using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Hosting;
 
@@ -100,6 +103,35 @@ internal static class BrokerOptionsRules
         {
             throw new ConfigException(
                 "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set.");
+        }
+    }
+
+    /// <summary>The listeners, from the properties as they were set.</summary>
+    internal static ListenerConfiguration ParseListeners(BrokerConfigValues configs)
+    {
+        try
+        {
+            return ListenerConfiguration.Parse(
+                ListenerSettings.From(name => configs.StaticValues.GetValueOrDefault(name)));
+        }
+        catch (ListenerConfigurationException refused)
+        {
+            throw new ConfigException(refused.Message);
+        }
+    }
+
+    /// <summary>The feature levels of a new directory: the newest, and over them the ones that were set.</summary>
+    internal static ImmutableSortedDictionary<string, short> ParseFeatures(BrokerConfigValues configs)
+    {
+        const string key = "kbroker.bootstrap.features";
+        var text = string.Join(',', configs.GetList(key));
+        try
+        {
+            return SupportedFeatures.ParseLevels(text);
+        }
+        catch (ArgumentException refused)
+        {
+            throw new ConfigException(key, text, refused.Message);
         }
     }
 

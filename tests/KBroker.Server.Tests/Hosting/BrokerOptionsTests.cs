@@ -27,9 +27,10 @@ public sealed class BrokerOptionsTests
         Assert.Equal(7, options.NodeId);
         Assert.Equal(["/tmp/a", "/tmp/b"], options.LogDirs);
         Assert.Equal("/tmp/a", options.MetadataLogDir);
-        Assert.Equal(["PLAINTEXT://:9092", "CONTROLLER://:9093"], options.Listeners);
-        Assert.Equal(["CONTROLLER"], options.ControllerListenerNames);
-        Assert.Equal("PLAINTEXT", options.InterBrokerListenerName);
+        Assert.Equal([9092, 9093], options.Listeners.Listeners.Select(listener => listener.Port));
+        Assert.Equal([false, true], options.Listeners.Listeners.Select(listener => listener.IsController));
+        Assert.Equal("localhost", Assert.Single(options.Listeners.AdvertisedListeners).Host);
+        Assert.Equal("PLAINTEXT", options.Listeners.InterBrokerListenerName);
         Assert.Equal("Accepted without effect: num.network.threads", Assert.Single(options.Warnings));
     }
 
@@ -38,9 +39,9 @@ public sealed class BrokerOptionsTests
     {
         var options = BrokerOptions.Create(new Dictionary<string, string>());
         Assert.Equal(1, options.NodeId);
-        Assert.Equal(["PLAINTEXT://:9092"], options.Listeners);
+        Assert.Equal(9092, Assert.Single(options.Listeners.Listeners).Port);
         Assert.Equal(["/tmp/kafka-logs"], options.LogDirs);
-        Assert.Empty(options.ControllerListenerNames);
+        Assert.NotEmpty(options.BootstrapFeatures);
         Assert.Empty(options.Warnings);
         Assert.Equal(104_857_600, options.Sockets.RequestMaxBytes);
         Assert.Equal(600_000, options.Sockets.ConnectionsMaxIdleMs);
@@ -60,7 +61,10 @@ public sealed class BrokerOptionsTests
     [InlineData("authorizer.class.name", "org.example.Authorizer", "would not protect")]
     [InlineData("remote.log.storage.system.enable", "true", "no tiered storage")]
     [InlineData("num.partitions", "x", "Not a number of type INT")]
-    [InlineData("kbroker.bootstrap.features", "group.version", "name=level")]
+    [InlineData("kbroker.bootstrap.features", "group.version", "feature=level")]
+    [InlineData("kbroker.bootstrap.features", "group.version=99", "range")]
+    [InlineData("listeners", "PLAINTEXT", "listeners")]
+    [InlineData("listeners", "SSL://:9092", "listeners")]
     [InlineData("kbroker.log.level", "Loud", "Information")]
     public void What_cannot_be_is_refused_with_key_value_and_rule(string name, string value, string rule)
     {
@@ -82,10 +86,10 @@ public sealed class BrokerOptionsTests
     [Fact]
     public void Feature_levels_are_read()
     {
-        var options = Create(("kbroker.bootstrap.features", "group.version=1, transaction.version=2"));
+        var options = Create(("kbroker.bootstrap.features", "group.version=1, transaction.version=1"));
         var features = options.BootstrapFeatures;
         Assert.Equal(1, features["group.version"]);
-        Assert.Equal(2, features["transaction.version"]);
+        Assert.Equal(1, features["transaction.version"]);
     }
 
     private static BrokerOptions Create(params (string Name, string Value)[] properties) =>
