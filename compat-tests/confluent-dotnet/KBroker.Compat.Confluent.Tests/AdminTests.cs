@@ -13,7 +13,8 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
     public async Task Topics_are_created_described_and_deleted()
     {
         var topic = await Fixture.CreateTopicAsync(3);
-        var described = Assert.Single((await Admin.DescribeTopicsAsync(TopicCollection.OfTopicNames([topic]))).TopicDescriptions);
+        var answer = await Admin.DescribeTopicsAsync(TopicCollection.OfTopicNames([topic]));
+        var described = Assert.Single(answer.TopicDescriptions);
         Assert.Equal((topic, false), (described.Name, described.IsInternal));
         Assert.Equal([0, 1, 2], described.Partitions.Select(p => p.Partition));
         Assert.All(described.Partitions, p => Assert.Equal((1, 1, 1), (p.Leader.Id, p.Replicas.Count, p.ISR.Count)));
@@ -30,7 +31,8 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
         var before = await IdAsync(topic);
         await Admin.DeleteTopicsAsync([topic]);
         await Poll.UntilAsync("the topic is gone", () => !TopicNames().Contains(topic));
-        await Admin.CreateTopicsAsync([new TopicSpecification { Name = topic, NumPartitions = 1, ReplicationFactor = 1 }]);
+        var specification = new TopicSpecification { Name = topic, NumPartitions = 1, ReplicationFactor = 1 };
+        await Admin.CreateTopicsAsync([specification]);
         await Poll.UntilAsync("the topic is back", () => TopicNames().Contains(topic));
         Assert.NotEqual(before, await IdAsync(topic));
         Produce(topic, ["new"]);
@@ -51,7 +53,8 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
     {
         var topic = Fixture.NewName();
         var assignment = new Dictionary<int, List<int>> { [0] = [1], [1] = [1] };
-        await Admin.CreateTopicsAsync([new TopicSpecification { Name = topic, NumPartitions = 2, ReplicasAssignments = assignment }]);
+        await Admin.CreateTopicsAsync(
+            [new TopicSpecification { Name = topic, NumPartitions = 2, ReplicasAssignments = assignment }]);
         await Poll.UntilAsync("two partitions", () =>
             Admin.GetMetadata(topic, Limit).Topics[0].Partitions.Count == 2);
     }
@@ -74,8 +77,9 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
     {
         var topic = await Fixture.CreateTopicAsync(1, ("retention.ms", "12345"));
         var configs = await ConfigsAsync(ResourceType.Topic, topic);
-        Assert.Equal(("12345", ConfigSource.DynamicTopicConfig), (configs["retention.ms"].Value, configs["retention.ms"].Source));
-        Assert.False(configs["retention.ms"].IsDefault);
+        var retention = configs["retention.ms"];
+        Assert.Equal(("12345", ConfigSource.DynamicTopicConfig), (retention.Value, retention.Source));
+        Assert.False(retention.IsDefault);
         Assert.Equal("delete", configs["cleanup.policy"].Value);
         Assert.True(configs["cleanup.policy"].IsDefault);
         Assert.Equal(["1048588"], configs["max.message.bytes"].Synonyms.Select(s => s.Value).Distinct());
@@ -150,7 +154,7 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
     [Fact]
     public async Task The_cluster_is_described()
     {
-        var cluster = await Admin.DescribeClusterAsync(new DescribeClusterOptions { IncludeAuthorizedOperations = true });
+        var cluster = await Admin.DescribeClusterAsync(new() { IncludeAuthorizedOperations = true });
         Assert.NotEmpty(cluster.ClusterId);
         Assert.Equal(1, cluster.Controller.Id);
         Assert.Equal([(1, "127.0.0.1", Fixture.Broker.Port)], cluster.Nodes.Select(n => (n.Id, n.Host, n.Port)));
@@ -163,11 +167,16 @@ public sealed class AdminTests(ConfluentFixture fixture) : ConfluentTest(fixture
         var topic = await Fixture.CreateTopicAsync();
         using (var producer = Producer())
             foreach (var time in new[] { 3000L, 1000L, 5000L, 2000L })
-                await producer.ProduceAsync(topic, new() { Value = Bytes("x"), Timestamp = new(time, TimestampType.CreateTime) });
+                await producer.ProduceAsync(
+                    topic, new() { Value = Bytes("x"), Timestamp = new(time, TimestampType.CreateTime) });
         var cases = new (OffsetSpec Spec, long Offset, long Time)[]
         {
-            (OffsetSpec.Earliest(), 0, -1), (OffsetSpec.Latest(), 4, -1), (OffsetSpec.MaxTimestamp(), 2, 5000),
-            (OffsetSpec.ForTimestamp(2500), 0, 3000), (OffsetSpec.ForTimestamp(4000), 2, 5000), (OffsetSpec.ForTimestamp(6000), -1, -1),
+            (OffsetSpec.Earliest(), 0, -1),
+            (OffsetSpec.Latest(), 4, -1),
+            (OffsetSpec.MaxTimestamp(), 2, 5000),
+            (OffsetSpec.ForTimestamp(2500), 0, 3000),
+            (OffsetSpec.ForTimestamp(4000), 2, 5000),
+            (OffsetSpec.ForTimestamp(6000), -1, -1),
         };
         foreach (var (spec, offset, time) in cases)
         {

@@ -60,7 +60,8 @@ public sealed class ConfluentFixture : IAsyncLifetime
     private async Task<bool> AllPartitionsAnswerAsync(string topic, int partitions)
     {
         var asked = Enumerable.Range(0, partitions)
-            .Select(p => new TopicPartitionOffsetSpec { TopicPartition = new(topic, p), OffsetSpec = OffsetSpec.Latest() });
+            .Select(p => new TopicPartition(topic, p))
+            .Select(p => new TopicPartitionOffsetSpec { TopicPartition = p, OffsetSpec = OffsetSpec.Latest() });
         try
         {
             // The client asks the leader that it has cached; this makes it look again.

@@ -32,7 +32,12 @@ public abstract class ConfluentTest : IDisposable
 
     private protected IProducer<byte[]?, byte[]?> Producer(Action<ProducerConfig>? configure = null)
     {
-        var config = new ProducerConfig { BootstrapServers = Fixture.Broker.Bootstrap, LingerMs = 5, MessageTimeoutMs = 20000 };
+        var config = new ProducerConfig
+        {
+            BootstrapServers = Fixture.Broker.Bootstrap,
+            LingerMs = 5,
+            MessageTimeoutMs = 20000,
+        };
         configure?.Invoke(config);
         return new ProducerBuilder<byte[]?, byte[]?>(config).SetLogHandler((_, _) => { }).Build();
     }
@@ -54,7 +59,8 @@ public abstract class ConfluentTest : IDisposable
     }
 
     /// <summary>Exactly <paramref name="count"/> records of one partition, by assignment.</summary>
-    private protected List<ConsumeResult<byte[]?, byte[]?>> Fetch(string topic, int count, int partition = 0, long offset = 0)
+    private protected List<ConsumeResult<byte[]?, byte[]?>> Fetch(
+        string topic, int count, int partition = 0, long offset = 0)
     {
         using var consumer = Consumer();
         consumer.Assign(new TopicPartitionOffset(topic, partition, offset));
@@ -79,7 +85,8 @@ public abstract class ConfluentTest : IDisposable
     private protected static string? Text(byte[]? bytes) => bytes is null ? null : Encoding.UTF8.GetString(bytes);
 
     /// <summary>Produces values one after the other into one partition and waits for all of them.</summary>
-    private protected void Produce(string topic, IEnumerable<string> values, int partition = 0, Action<ProducerConfig>? configure = null)
+    private protected void Produce(
+        string topic, IEnumerable<string> values, int partition = 0, Action<ProducerConfig>? configure = null)
     {
         using var producer = Producer(configure);
         var failures = new List<Error>();

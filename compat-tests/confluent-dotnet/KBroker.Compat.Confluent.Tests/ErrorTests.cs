@@ -10,7 +10,7 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
     {
         using var producer = Producer(c => c.Set("topic.metadata.propagation.max.ms", "300"));
         var topic = Fixture.NewName();
-        var failure = await Assert.ThrowsAnyAsync<ProduceException<byte[]?, byte[]?>>(() => producer.ProduceAsync(topic, Message("x")));
+        var failure = await FailureAsync(producer.ProduceAsync(topic, Message("x")));
         Assert.Contains(failure.Error.Code, new[] { ErrorCode.UnknownTopicOrPart, ErrorCode.Local_UnknownTopic });
         Assert.DoesNotContain(Fixture.Admin.GetMetadata(Limit).Topics, t => t.Topic == topic);
         Assert.Equal(ErrorCode.UnknownTopicOrPart, Fixture.Admin.GetMetadata(topic, Limit).Topics[0].Error.Code);
@@ -22,7 +22,7 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
         var topic = await Fixture.CreateTopicAsync();
         using var producer = Producer(c => c.MessageMaxBytes = 3_000_000);
         var large = new Message<byte[]?, byte[]?> { Value = new byte[2_000_000] };
-        var failure = await Assert.ThrowsAnyAsync<ProduceException<byte[]?, byte[]?>>(() => producer.ProduceAsync(topic, large));
+        var failure = await FailureAsync(producer.ProduceAsync(topic, large));
         Assert.Equal(ErrorCode.MsgSizeTooLarge, failure.Error.Code);
         var report = await producer.ProduceAsync(topic, Message("small"));
         Assert.Equal(0, report.Offset.Value);
@@ -41,7 +41,8 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
     [Fact]
     public async Task A_topic_name_longer_than_249_is_refused()
     {
-        var error = await CreationErrorAsync(new() { Name = new string('x', 250), NumPartitions = 1, ReplicationFactor = 1 });
+        var name = new string('x', 250);
+        var error = await CreationErrorAsync(new() { Name = name, NumPartitions = 1, ReplicationFactor = 1 });
         Assert.Equal(ErrorCode.TopicException, error.Code);
     }
 
@@ -57,7 +58,8 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
     [Fact]
     public async Task A_replication_factor_above_the_number_of_brokers_is_refused()
     {
-        var error = await CreationErrorAsync(new() { Name = Fixture.NewName(), NumPartitions = 1, ReplicationFactor = 3 });
+        var name = Fixture.NewName();
+        var error = await CreationErrorAsync(new() { Name = name, NumPartitions = 1, ReplicationFactor = 3 });
         Assert.Equal(ErrorCode.InvalidReplicationFactor, error.Code);
     }
 
@@ -83,7 +85,8 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
     [Fact]
     public async Task Deleting_an_unknown_topic_is_an_error()
     {
-        var failure = await Assert.ThrowsAsync<DeleteTopicsException>(() => Fixture.Admin.DeleteTopicsAsync([Fixture.NewName()]));
+        var failure = await Assert.ThrowsAsync<DeleteTopicsException>(
+            () => Fixture.Admin.DeleteTopicsAsync([Fixture.NewName()]));
         Assert.Equal(ErrorCode.UnknownTopicOrPart, failure.Results[0].Error.Code);
     }
 
@@ -92,10 +95,13 @@ public sealed class ErrorTests(ConfluentFixture fixture) : ConfluentTest(fixture
     {
         var topic = await Fixture.CreateTopicAsync(1, ("cleanup.policy", "compact"));
         using var producer = Producer();
-        var failure = await Assert.ThrowsAnyAsync<ProduceException<byte[]?, byte[]?>>(() => producer.ProduceAsync(topic, Message("x")));
+        var failure = await FailureAsync(producer.ProduceAsync(topic, Message("x")));
         Assert.Equal(ErrorCode.InvalidRecord, failure.Error.Code);
         Assert.Equal(0, (await producer.ProduceAsync(topic, Message("x", "key"))).Offset.Value);
     }
+
+    private static Task<ProduceException<byte[]?, byte[]?>> FailureAsync(Task produced) =>
+        Assert.ThrowsAnyAsync<ProduceException<byte[]?, byte[]?>>(() => produced);
 
     private async Task<Error> CreationErrorAsync(TopicSpecification topic)
     {

@@ -31,7 +31,8 @@ public sealed class ProduceAndFetchTests(ConfluentFixture fixture) : ConfluentTe
     {
         var topic = await Fixture.CreateTopicAsync(1, ("compression.type", codec));
         var values = Enumerable.Range(0, 500).Select(i => $"value {i} " + new string('y', 100)).ToList();
-        Produce(topic, values, configure: c => c.CompressionType = number == 3 ? CompressionType.Gzip : CompressionType.Lz4);
+        var sent = number == 3 ? CompressionType.Gzip : CompressionType.Lz4;
+        Produce(topic, values, configure: c => c.CompressionType = sent);
         Assert.Equal([number], SegmentFiles.Codecs(Fixture.Broker.DataDirectory, topic, 0));
         Assert.Equal(values, Fetch(topic, values.Count).Select(r => Text(r.Message.Value)));
     }
@@ -43,7 +44,8 @@ public sealed class ProduceAndFetchTests(ConfluentFixture fixture) : ConfluentTe
         using var producer = Producer();
         var time = new Timestamp(1_700_000_000_123, TimestampType.CreateTime);
         var headers = new Headers { { "a", [1, 2] }, { "a", [3] }, { "none", null }, { "empty", [] } };
-        await producer.ProduceAsync(topic, new() { Key = Bytes("k"), Value = Bytes("v"), Headers = headers, Timestamp = time });
+        await producer.ProduceAsync(
+            topic, new() { Key = Bytes("k"), Value = Bytes("v"), Headers = headers, Timestamp = time });
         await producer.ProduceAsync(topic, new() { Key = Bytes("k"), Value = null });
         await producer.ProduceAsync(topic, new() { Key = null, Value = [] });
         var records = Fetch(topic, 3);
@@ -51,7 +53,8 @@ public sealed class ProduceAndFetchTests(ConfluentFixture fixture) : ConfluentTe
         Assert.Equal(time, records[0].Message.Timestamp);
         Assert.Equal(
             [("a", "0102"), ("a", "03"), ("none", null), ("empty", "")],
-            records[0].Message.Headers.Select(h => (h.Key, h.GetValueBytes() is { } b ? Convert.ToHexString(b) : null)));
+            records[0].Message.Headers
+                .Select(h => (h.Key, h.GetValueBytes() is { } b ? Convert.ToHexString(b) : null)));
         Assert.Null(records[1].Message.Value);
         Assert.Null(records[2].Message.Key);
         Assert.Empty(records[2].Message.Value!);
@@ -69,7 +72,8 @@ public sealed class ProduceAndFetchTests(ConfluentFixture fixture) : ConfluentTe
         foreach (var value in values)
             await producer.ProduceAsync(topic, new() { Value = value });
         var records = Fetch(topic, values.Count);
-        Assert.All(records.Zip(values), pair => Assert.True(pair.First.Message.Value.AsSpan().SequenceEqual(pair.Second)));
+        Assert.All(
+            records.Zip(values), pair => Assert.True(pair.First.Message.Value.AsSpan().SequenceEqual(pair.Second)));
     }
 
     [Fact]
@@ -79,12 +83,13 @@ public sealed class ProduceAndFetchTests(ConfluentFixture fixture) : ConfluentTe
         const int Partitions = 6;
         var topic = await Fixture.CreateTopicAsync(Partitions);
         var failed = 0;
-        using (var producer = Producer(c => (c.CompressionType, c.QueueBufferingMaxMessages) = (CompressionType.Lz4, Count)))
+        using (var producer = Producer(c => c.QueueBufferingMaxMessages = Count))
         {
             for (var i = 0; i < Count; i++)
             {
                 var message = Message(Value(i), i.ToString(CultureInfo.InvariantCulture));
-                producer.Produce(new TopicPartition(topic, i % Partitions), message, report => failed += report.Error.IsError ? 1 : 0);
+                var partition = new TopicPartition(topic, i % Partitions);
+                producer.Produce(partition, message, report => failed += report.Error.IsError ? 1 : 0);
             }
 
             Assert.Equal(0, producer.Flush(TimeSpan.FromSeconds(60)));

@@ -32,14 +32,14 @@ public sealed class SeekTests(ConfluentFixture fixture) : ConfluentTest(fixture)
         var topic = await TimedTopicAsync();
         using var consumer = Consumer();
         var partition = new TopicPartition(topic, 0);
-        foreach (var (time, offset) in new (long, long)[] { (0, 0), (Start, 0), (Start + 1, 1), (Start + 50_500, 51), (Start + 99_000, 99) })
-        {
-            var found = consumer.OffsetsForTimes([new TopicPartitionTimestamp(partition, new(time, TimestampType.CreateTime))], Limit);
-            Assert.Equal(offset, Assert.Single(found).Offset.Value);
-        }
-
-        var later = consumer.OffsetsForTimes([new TopicPartitionTimestamp(partition, new(Start + 99_001, TimestampType.CreateTime))], Limit);
-        Assert.Equal(Offset.End, Assert.Single(later).Offset);
+        Offset At(long time) => Assert.Single(consumer.OffsetsForTimes(
+            [new TopicPartitionTimestamp(partition, new(time, TimestampType.CreateTime))], Limit)).Offset;
+        Assert.Equal(0, At(0).Value);
+        Assert.Equal(0, At(Start).Value);
+        Assert.Equal(1, At(Start + 1).Value);
+        Assert.Equal(51, At(Start + 50_500).Value);
+        Assert.Equal(99, At(Start + 99_000).Value);
+        Assert.Equal(Offset.End, At(Start + 99_001));
         consumer.Assign(new TopicPartitionOffset(partition, 51));
         Assert.Equal("51", Text(consumer.Consume(Limit).Message.Value));
         consumer.Close();

@@ -7,8 +7,8 @@ using System.Text;
 namespace KBroker.Compat.Harness;
 
 /// <summary>
-/// One real broker process, KBroker or Apache Kafka, on a free port of 127.0.0.1 with a fresh temporary directory, both given
-/// the same server.properties. Disposing stops it by SIGTERM and removes the directory.
+/// One real broker process, KBroker or Apache Kafka, on a free port of 127.0.0.1 with a fresh temporary directory, both
+/// given the same server.properties. Disposing stops it by SIGTERM and removes the directory.
 /// </summary>
 public sealed class BrokerProcess : IAsyncDisposable
 {
@@ -59,8 +59,10 @@ public sealed class BrokerProcess : IAsyncDisposable
     {
         get
         {
-            var line = File.ReadLines($"/proc/{_process.Id}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal));
-            return long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) * 1024;
+            var line = File.ReadLines($"/proc/{_process.Id}/status")
+                .First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal));
+            var kilobytes = line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1];
+            return long.Parse(kilobytes, CultureInfo.InvariantCulture) * 1024;
         }
     }
 
@@ -69,7 +71,7 @@ public sealed class BrokerProcess : IAsyncDisposable
 
     /// <summary>Starts a broker of the chosen target and waits until it answers.</summary>
     /// <param name="overrides">Broker settings beside the harness's own, as <c>key=value</c>.</param>
-    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in a minute; with its log.</exception>
+    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in a minute.</exception>
     public static async Task<BrokerProcess> StartAsync(params string[] overrides)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("kbroker-compat-").FullName;
@@ -96,7 +98,7 @@ public sealed class BrokerProcess : IAsyncDisposable
         return broker;
     }
 
-    /// <summary>Stops the process by SIGTERM, by SIGKILL when that does not end it in half a minute; removes its directory.</summary>
+    /// <summary>Stops the process by SIGTERM (SIGKILL when that takes half a minute); removes its directory.</summary>
     public async ValueTask DisposeAsync()
     {
         if (!_process.HasExited)
@@ -144,7 +146,8 @@ public sealed class BrokerProcess : IAsyncDisposable
     private static async Task<ProcessStartInfo> KafkaAsync(string directory, string config)
     {
         var home = CompatEnvironment.KafkaHome ?? throw new InvalidOperationException(CompatEnvironment.WhyNoBroker);
-        var format = Kafka(home, directory, "kafka-storage.sh", ["format", "-t", "KBrokerPeerKafkaCluster", "-c", config]);
+        string[] arguments = ["format", "-t", "KBrokerPeerKafkaCluster", "-c", config];
+        var format = Kafka(home, directory, "kafka-storage.sh", arguments);
         using var formatting = Process.Start(format)!;
         var errors = formatting.StandardError.ReadToEndAsync();
         var output = await formatting.StandardOutput.ReadToEndAsync();

@@ -16,12 +16,13 @@ public static class CompatEnvironment
         }
     }
 
-    /// <summary>True when <c>KBROKER_COMPAT_TARGET=kafka</c>: the tests start Apache Kafka instead of KBroker.</summary>
+    /// <summary>True when <c>KBROKER_COMPAT_TARGET=kafka</c>: Apache Kafka is started instead of KBroker.</summary>
     public static bool TargetIsKafka =>
         string.Equals(Environment.GetEnvironmentVariable("KBROKER_COMPAT_TARGET"), "kafka", StringComparison.Ordinal);
 
     /// <summary>
-    /// The unpacked Apache Kafka: <c>KAFKA_HOME</c>, else <c>../shared/peers/kafka</c> beside the repository; null when there is none.
+    /// The unpacked Apache Kafka: <c>KAFKA_HOME</c>, else <c>../shared/peers/kafka</c> beside the repository; null when
+    /// there is none.
     /// </summary>
     public static string? KafkaHome
     {
@@ -34,15 +35,15 @@ public static class CompatEnvironment
         }
     }
 
-    /// <summary>The KBroker executable: <c>KBROKER_EXE</c>, else <c>artifacts/kbroker/kbroker</c> of the repository.</summary>
+    /// <summary>The KBroker executable: <c>KBROKER_EXE</c>, else <c>artifacts/kbroker/kbroker</c>.</summary>
     public static string KBrokerExecutable =>
         Environment.GetEnvironmentVariable("KBROKER_EXE") is { Length: > 0 } path
             ? path
             : Path.Combine(RepositoryRoot, "artifacts", "kbroker", "kbroker");
 
     /// <summary>
-    /// The native library that compat-tests/harness/librdkafka built or that <c>KBROKER_LIBRDKAFKA</c> names; null when there is
-    /// neither, and the loader's own search (the librdkafka.redist package) decides.
+    /// The native library that compat-tests/harness/librdkafka built or that <c>KBROKER_LIBRDKAFKA</c> names; null when
+    /// there is neither, and the loader's own search (the librdkafka.redist package) decides.
     /// </summary>
     public static string? LibrdkafkaPath
     {

@@ -1,6 +1,6 @@
 namespace KBroker.Compat.Harness;
 
-/// <summary>Waiting for a condition with a deadline, in place of sleeping for a time that is hoped to suffice.</summary>
+/// <summary>Waiting for a condition with a deadline, not for a time that is hoped to suffice.</summary>
 public static class Poll
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);

@@ -6,8 +6,8 @@ using System.Text;
 namespace KBroker.Compat.Harness;
 
 /// <summary>
-/// A TCP connection that sends exactly the bytes it is told to. It knows no protocol library on purpose: what it sends must not
-/// depend on the code under test.
+/// A TCP connection that sends exactly the bytes it is told to. It knows no protocol library on purpose: what it sends
+/// must not depend on the code under test.
 /// </summary>
 public sealed class RawConnection : IDisposable
 {
@@ -20,7 +20,7 @@ public sealed class RawConnection : IDisposable
 
     /// <summary>Connects to a port of 127.0.0.1.</summary>
     /// <param name="port">The listener's port.</param>
-    /// <param name="receiveBufferBytes">The socket's receive buffer, to make a reader that accepts little; 0 leaves it alone.</param>
+    /// <param name="receiveBufferBytes">The socket's receive buffer, small for a reader that accepts little.</param>
     /// <exception cref="SocketException">Nobody listens, or the connection was refused.</exception>
     public static async Task<RawConnection> OpenAsync(int port, int receiveBufferBytes = 0)
     {
@@ -79,7 +79,7 @@ public sealed class RawConnection : IDisposable
         return await ExactlyAsync(length, limit.Token);
     }
 
-    /// <summary>True when the broker closes the connection (or resets it) within ten seconds; what it sends before is ignored.</summary>
+    /// <summary>True when the broker closes or resets the connection within ten seconds.</summary>
     public async Task<bool> IsClosedByPeerAsync()
     {
         using var limit = new CancellationTokenSource(AnswerLimit);

@@ -5,7 +5,7 @@ namespace KBroker.Compat.Harness;
 /// <summary>A glance into a partition's files, without the code under test: which codecs its batches have.</summary>
 public static class SegmentFiles
 {
-    /// <summary>The codec numbers (0 none .. 4 zstd) in the attributes of all batches of a partition, each once, ascending.</summary>
+    /// <summary>The codec numbers (0 none .. 4 zstd) of all batches of a partition, each once, ascending.</summary>
     /// <param name="dataDirectory">The broker's log directory.</param>
     /// <param name="topic">The topic.</param>
     /// <param name="partition">The partition.</param>

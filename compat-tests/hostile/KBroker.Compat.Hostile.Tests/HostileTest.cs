@@ -4,8 +4,8 @@ using KBroker.Compat.Harness;
 namespace KBroker.Compat.Hostile.Tests;
 
 /// <summary>
-/// What every attack has in common: a bystander on another connection is served all the time; afterwards the broker runs, serves new
-/// clients, has not grown, and has logged at most a line an offender.
+/// What every attack has in common: a bystander on another connection is served all the time; afterwards the broker
+/// runs, serves new clients, has not grown, and has logged at most a line an offender.
 /// </summary>
 [Collection(OneBroker.Name)]
 public abstract class HostileTest : IDisposable

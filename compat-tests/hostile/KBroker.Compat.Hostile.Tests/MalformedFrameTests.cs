@@ -14,7 +14,7 @@ public sealed class MalformedFrameTests(HostileFixture fixture) : HostileTest(fi
     public Task A_frame_of_impossible_length_closes_its_connection(int length) => SurviveAsync(async () =>
     {
         for (var i = 0; i < 20; i++)
-            Assert.True(await IsRefusedAsync(new Body().Int32(length).Raw("something"u8).ToArray()), $"length {length}");
+            Assert.True(await IsRefusedAsync(new Body().Int32(length).Raw("something"u8).ToArray()));
         return 20;
     });
 
@@ -58,11 +58,12 @@ public sealed class MalformedFrameTests(HostileFixture fixture) : HostileTest(fi
     public Task Versions_and_apis_that_do_not_exist_close_the_connection() => SurviveAsync(async () =>
     {
         var offenders = 0;
-        foreach (var (api, version) in Enumerable.Range(0, 95).SelectMany(k => new[] { (k, 9999), (k, -1) }).Append((9999, 0)).Append((-7, 0)))
+        // ApiVersions is the exception, and has a test of its own.
+        var apis = Enumerable.Range(0, 95).Where(k => k != 18);
+        foreach (var (api, version) in apis.SelectMany(k => new[] { (k, 9999), (k, -1) }).Concat([(9999, 0), (-7, 0)]))
         {
-            if (api == 18)
-                continue;
-            Assert.True(await IsRefusedAsync(RawConnection.Frame((short)api, (short)version, new byte[20])), $"api {api} version {version}");
+            var frame = RawConnection.Frame((short)api, (short)version, new byte[20]);
+            Assert.True(await IsRefusedAsync(frame), $"api {api} version {version}");
             offenders++;
         }
 
@@ -77,10 +78,11 @@ public sealed class MalformedFrameTests(HostileFixture fixture) : HostileTest(fi
         var answer = await connection.ReceiveFrameAsync();
         Assert.Equal(42, Answers.CorrelationId(answer));
         Assert.Equal(35, BinaryPrimitives.ReadInt16BigEndian(answer.AsSpan(4)));
-        // Version 0: an int32 count, then six bytes an API; it names ApiVersions itself, so that the client can try again.
+        // Version 0: an int32 count, then six bytes an API; ApiVersions is among them.
         var count = BinaryPrimitives.ReadInt32BigEndian(answer.AsSpan(6));
         Assert.Equal(10 + (6 * count), answer.Length);
-        var keys = Enumerable.Range(0, count).Select(i => BinaryPrimitives.ReadInt16BigEndian(answer.AsSpan(10 + (6 * i))));
+        var keys = Enumerable.Range(0, count)
+            .Select(i => BinaryPrimitives.ReadInt16BigEndian(answer.AsSpan(10 + (6 * i))));
         Assert.Contains((short)18, keys);
         await connection.SendAsync(Requests.ApiVersions(43));
         Assert.Equal(43, Answers.CorrelationId(await connection.ReceiveFrameAsync()));

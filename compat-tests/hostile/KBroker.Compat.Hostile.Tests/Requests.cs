@@ -18,18 +18,21 @@ internal static class Requests
         ("ListOffsets 1", RawConnection.Frame(2, 1,
             new Body().Int32(-1).Int32(1).Text(Topic).Int32(1).Int32(0).Int64(-1).ToArray())),
         ("CreateTopics 2", RawConnection.Frame(19, 2,
-            new Body().Int32(1).Text("made-by-a-test").Int32(1).Int16(1).Int32(0).Int32(0).Int32(5000).Int8(1).ToArray())),
+            new Body().Int32(1).Text("made-by-a-test").Int32(1).Int16(1).Int32(0).Int32(0).Int32(5000).Int8(1)
+                .ToArray())),
         ("DeleteTopics 1", RawConnection.Frame(20, 1, new Body().Int32(1).Text("never-there").Int32(5000).ToArray())),
-        ("DescribeConfigs 1", RawConnection.Frame(32, 1, new Body().Int32(1).Int8(2).Text(Topic).Int32(-1).Int8(0).ToArray())),
+        ("DescribeConfigs 1", RawConnection.Frame(32, 1,
+            new Body().Int32(1).Int8(2).Text(Topic).Int32(-1).Int8(0).ToArray())),
         ("InitProducerId 0", RawConnection.Frame(22, 0, new Body().Int16(-1).Int32(60000).ToArray())),
     ];
 
     public static byte[] Produce(byte[] records, int correlationId = 1) => RawConnection.Frame(0, 3, new Body()
-        .Int16(-1).Int16(1).Int32(5000).Int32(1).Text(Topic).Int32(1).Int32(0).Int32(records.Length).Raw(records).ToArray(), correlationId);
+        .Int16(-1).Int16(1).Int32(5000).Int32(1).Text(Topic).Int32(1).Int32(0).Int32(records.Length).Raw(records)
+        .ToArray(), correlationId);
 
     public static byte[] Fetch(long offset, int maxBytes, int correlationId = 1) => RawConnection.Frame(1, 4, new Body()
-        .Int32(-1).Int32(0).Int32(1).Int32(maxBytes).Int8(0).Int32(1).Text(Topic).Int32(1).Int32(0).Int64(offset).Int32(maxBytes)
-        .ToArray(), correlationId);
+        .Int32(-1).Int32(0).Int32(1).Int32(maxBytes).Int8(0).Int32(1).Text(Topic).Int32(1)
+        .Int32(0).Int64(offset).Int32(maxBytes).ToArray(), correlationId);
 
     public static byte[] ApiVersions(int correlationId) => RawConnection.Frame(18, 0, [], correlationId);
 }

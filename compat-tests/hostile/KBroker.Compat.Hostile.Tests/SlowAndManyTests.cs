@@ -34,7 +34,7 @@ public sealed class SlowAndManyTests(HostileFixture fixture) : HostileTest(fixtu
         };
     }
 
-    /// <summary>Connected, begun, and never finished: they cost nothing, and go when they have been idle long enough.</summary>
+    /// <summary>Connected, begun, and never finished: they go when they were idle long enough.</summary>
     [Fact]
     public async Task Half_open_connections_are_closed_when_idle()
     {
@@ -55,7 +55,8 @@ public sealed class SlowAndManyTests(HostileFixture fixture) : HostileTest(fixtu
                 return 100;
             });
             Assert.True(Broker.OpenFiles >= files + 100, "they are open");
-            await Poll.UntilAsync("the idle ones are closed", () => Broker.OpenFiles < files + 20, TimeSpan.FromSeconds(60));
+            await Poll.UntilAsync(
+                "the idle ones are closed", () => Broker.OpenFiles < files + 20, TimeSpan.FromSeconds(60));
         }
         finally
         {
@@ -93,11 +94,12 @@ public sealed class SlowAndManyTests(HostileFixture fixture) : HostileTest(fixtu
         {
             await SurviveAsync(async () =>
             {
+                var begun = new Body().Int32(90 * 1024 * 1024).Int16(0).Int16(3).Raw(new byte[5000]).ToArray();
                 for (var i = 0; i < 64; i++)
                 {
                     var connection = await RawConnection.OpenAsync(Broker.Port);
                     open.Add(connection);
-                    await connection.SendAsync(new Body().Int32(90 * 1024 * 1024).Int16(0).Int16(3).Raw(new byte[5000]).ToArray());
+                    await connection.SendAsync(begun);
                 }
 
                 return 64;
@@ -132,7 +134,7 @@ public sealed class SlowAndManyTests(HostileFixture fixture) : HostileTest(fixtu
         return 8;
     });
 
-    /// <summary>Sends the bytes over and over until the broker takes no more for a while; that it stops taking them is the point.</summary>
+    /// <summary>Sends the bytes over and over until the broker takes no more for a while, and reads nothing.</summary>
     private async Task NeverReadAsync(byte[] bytes, int times)
     {
         using var connection = await RawConnection.OpenAsync(Broker.Port, receiveBufferBytes: 4096);
