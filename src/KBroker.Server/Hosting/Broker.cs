@@ -106,7 +106,8 @@ public sealed class Broker : IAsyncDisposable
             new("the listeners", _ => Run(network.Bind), network.StopAsync),
             new(
                 "the registration",
-                token => state.RegisterAsync(network.AdvertisedEndpoints(), token),
+                token => state.RegisterAsync(
+                    network.AdvertisedEndpoints(controllers: false), network.AdvertisedEndpoints(controllers: true), token),
                 static _ => Task.CompletedTask),
             new("the network", _ => Run(network.Start), static _ => Task.CompletedTask),
         ];

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using KBroker.Cluster.Metadata;
+using KBroker.Protocol.Messages;
 using KBroker.Server.Dispatch;
 using KBroker.Server.Net;
 using KBroker.Server.Net.Listeners;
@@ -16,6 +17,7 @@ internal sealed class BrokerNetwork(
 {
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(10);
 
+    private readonly LateDispatcher _dispatcher = new();
     private ServerMetrics? _metrics;
     private NetworkServer? _server;
 
@@ -43,28 +45,34 @@ internal sealed class BrokerNetwork(
             SocketReceiveBufferBytes = sockets.ReceiveBufferBytes,
             SocketListenBacklogSize = sockets.ListenBacklogSize,
         };
-        var table = new ApiTable(
-            HandlerSet.Create(state, options, new AllowAllAuthorizer(), loggers, time),
-            configs.GetBoolean("unstable.api.versions.enable"));
         _metrics = new ServerMetrics(time);
         _server = new NetworkServer(
             networkOptions,
-            new RequestDispatcher(table, loggers.CreateLogger<RequestDispatcher>()),
+            _dispatcher,
             _metrics,
             time,
             loggers.CreateLogger<NetworkServer>());
         _server.Bind();
     }
 
-    /// <summary>What clients are told: the advertised listeners.</summary>
-    public ImmutableArray<NodeEndpoint> AdvertisedEndpoints() =>
+    /// <summary>What others are told: the advertised listeners, for clients or for controllers.</summary>
+    /// <param name="controllers">Which of the two.</param>
+    public ImmutableArray<NodeEndpoint> AdvertisedEndpoints(bool controllers) =>
     [
-        .. _server!.ResolveAdvertised().Where(static endpoint => !endpoint.IsController).Select(static endpoint => new NodeEndpoint(
-            endpoint.ListenerName, endpoint.Host, endpoint.Port, (short)endpoint.SecurityProtocol)),
+        .. _server!.ResolveAdvertised().Where(endpoint => endpoint.IsController == controllers)
+            .Select(static endpoint => new NodeEndpoint(
+                endpoint.ListenerName, endpoint.Host, endpoint.Port, (short)endpoint.SecurityProtocol)),
     ];
 
-    /// <summary>Begins to serve.</summary>
-    public void Start() => _server!.Start();
+    /// <summary>Begins to serve; everything that handlers use is there by now.</summary>
+    public void Start()
+    {
+        var table = new ApiTable(
+            HandlerSet.Create(state, options, new AllowAllAuthorizer(), loggers, time),
+            options.Configs.GetBoolean("unstable.api.versions.enable"));
+        _dispatcher.Target = new RequestDispatcher(table, loggers.CreateLogger<RequestDispatcher>());
+        _server!.Start();
+    }
 
     /// <summary>Finishes what was accepted, then closes every connection.</summary>
     public async Task StopAsync(CancellationToken cancellation)
@@ -74,5 +82,18 @@ internal sealed class BrokerNetwork(
         await _server.StopAsync(cancellation.IsCancellationRequested ? TimeSpan.Zero : Grace).ConfigureAwait(false);
         await _server.DisposeAsync().ConfigureAwait(false);
         _metrics?.Dispose();
+    }
+
+    /// <summary>
+    /// Stands for the dispatcher until there is one: ports are bound, and known, before the broker can register, and
+    /// handlers exist only after.
+    /// </summary>
+    private sealed class LateDispatcher : IRequestDispatcher
+    {
+        public IRequestDispatcher? Target { get; set; }
+
+        public ValueTask<IResponseMessage?> Dispatch(RequestContext context) => Target!.Dispatch(context);
+
+        public IResponseMessage? Fail(RequestContext context, Exception exception) => Target!.Fail(context, exception);
     }
 }

@@ -18,7 +18,7 @@ internal sealed class BrokerState
     private readonly ILoggerFactory _loggers;
     private readonly TimeProvider _time;
     private LocalMetadataLog? _metadata;
-    private BootstrapController? _controller;
+    private LocalController? _controller;
 
     public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time)
     {
@@ -69,21 +69,31 @@ internal sealed class BrokerState
         Partitions = new PartitionRegistry(
             Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>());
         _metadata.Subscribe(Partitions);
-        _controller = new BootstrapController(new BootstrapControllerOptions
-        {
-            Log = _metadata,
-            NodeId = _options.NodeId,
-            Configs = Configs,
-            Time = _time,
-            Logger = _loggers.CreateLogger<BootstrapController>(),
-        });
     }
 
-    /// <summary>Registers the broker with what clients are told of it.</summary>
+    /// <summary>Starts the controller, and registers controller and broker with what others are told of them.</summary>
     /// <param name="endpoints">The advertised listeners.</param>
+    /// <param name="controllerEndpoints">The controller listeners, advertised.</param>
     /// <param name="cancellation">Stops the waiting.</param>
-    public async Task RegisterAsync(ImmutableArray<NodeEndpoint> endpoints, CancellationToken cancellation)
+    public async Task RegisterAsync(
+        ImmutableArray<NodeEndpoint> endpoints,
+        ImmutableArray<NodeEndpoint> controllerEndpoints,
+        CancellationToken cancellation)
     {
+        _controller = await LocalController.StartAsync(new LocalControllerOptions
+        {
+            Log = _metadata ?? throw NotOpen(),
+            NodeId = _options.NodeId,
+            StaticConfigs = _options.Configs,
+            Registration = new ControllerRegistration
+            {
+                Id = _options.NodeId,
+                IncarnationId = Uuid.Random(),
+                Endpoints = controllerEndpoints,
+                Features = SupportedFeatures.Ranges,
+            },
+            Logger = _loggers.CreateLogger<LocalController>(),
+        }).ConfigureAwait(false);
         var registration = new BrokerRegistration
         {
             Id = _options.NodeId,
