@@ -89,7 +89,8 @@ internal static class CatalogChecks
     {
         var known = new Dictionary<string, DomainSpec>();
         foreach (DomainSpec domain in domains) known[domain.Name] = domain;
-        foreach (FieldSpec field in file.Messages.SelectMany(m => m.Structs.Concat(new[] { m.Root })).SelectMany(s => s.Fields))
+        IEnumerable<StructSpec> structs = file.Messages.SelectMany(m => m.Structs.Concat(new[] { m.Root }));
+        foreach (FieldSpec field in structs.SelectMany(s => s.Fields))
         {
             if (field.Domain is null) continue;
             if (!known.TryGetValue(field.Domain, out DomainSpec? domain))
@@ -114,7 +115,8 @@ internal static class CatalogChecks
         foreach (IGrouping<string, T> group in items.GroupBy(key))
         {
             IEnumerable<T> ordered = group.OrderBy(path, StringComparer.Ordinal).ThenBy(i => position(i).Line);
-            foreach (T item in ordered.Skip(1)) errors.Add(new SpecError(id, path(item), position(item), message(item)));
+            foreach (T item in ordered.Skip(1))
+                errors.Add(new SpecError(id, path(item), position(item), message(item)));
         }
     }
 }

@@ -144,7 +144,7 @@ public static class ErrorCodes
         ("SHARE_SESSION_LIMIT_REACHED", true),
     ];
 
-    /// <summary>The protocol's name, such as <c>UNKNOWN_TOPIC_OR_PARTITION</c>; of an unknown code, <c>ERROR_n</c>.</summary>
+    /// <summary>The protocol's name, as <c>UNKNOWN_TOPIC_OR_PARTITION</c>; <c>ERROR_n</c> of an unknown code.</summary>
     public static string Name(ErrorCode code) =>
         IsKnown(code) ? Known[(short)code + 1].Name : "ERROR_" + ((short)code).ToString(CultureInfo.InvariantCulture);
 

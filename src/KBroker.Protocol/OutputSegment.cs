@@ -2,7 +2,7 @@ using KBroker.Protocol.Records;
 
 namespace KBroker.Protocol;
 
-/// <summary>One piece of what a <see cref="ProtocolWriter"/> has written: bytes in memory, or a region of a file.</summary>
+/// <summary>One piece of what a <see cref="ProtocolWriter"/> has written: memory, or a region of a file.</summary>
 public readonly struct OutputSegment
 {
     /// <summary>A piece in memory.</summary>

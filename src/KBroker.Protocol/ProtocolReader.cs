@@ -5,9 +5,9 @@ using System.Runtime.CompilerServices;
 namespace KBroker.Protocol;
 
 /// <summary>
-/// Reads the protocol's wire forms from a sequence of memory. Integers are big-endian, except variable-length ones (seven bits a byte, low bits
-/// first). In flexible versions a length is an unsigned varint, one more than the length, 0 for null; before, it is an
-/// int16 (strings) or int32 (bytes, arrays), -1 for null.
+/// Reads the protocol's wire forms from a sequence of memory. Integers are big-endian, except variable-length ones
+/// (seven bits a byte, low bits first). In flexible versions a length is an unsigned varint, one more than the length,
+/// 0 for null; before, it is an int16 (strings) or int32 (bytes, arrays), -1 for null.
 /// </summary>
 /// <remarks>
 /// Nothing is allocated for a length before it was compared with what is left of the input. Any violation is a
@@ -108,7 +108,7 @@ public ref partial struct ProtocolReader
         return new Uuid(high, ReadInt64());
     }
 
-    /// <summary>One to five bytes of seven bits each, low bits first; the top bit says that another byte follows.</summary>
+    /// <summary>One to five bytes of seven bits each, low bits first; the top bit says that another follows.</summary>
     public uint ReadUnsignedVarint()
     {
         uint value = ReadByte();
@@ -125,7 +125,7 @@ public ref partial struct ProtocolReader
         throw new ProtocolException("A variable-length integer does not end within 32 bits.");
     }
 
-    /// <summary>As <see cref="ReadUnsignedVarint"/>, then unfolded: even numbers are 0, 1, 2, ..., odd ones -1, -2, ...</summary>
+    /// <summary>As <see cref="ReadUnsignedVarint"/>, then unfolded: even for 0, 1, ..., odd for -1, -2, ...</summary>
     public int ReadVarint()
     {
         uint value = ReadUnsignedVarint();

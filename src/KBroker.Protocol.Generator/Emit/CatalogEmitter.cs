@@ -5,7 +5,7 @@ using KBroker.Protocol.Generator.Spec;
 
 namespace KBroker.Protocol.Generator.Emit;
 
-/// <summary>Writes what spans all specs: the ApiKey enum, the API table, and the readers that choose by number.</summary>
+/// <summary>Writes what spans all specs: the ApiKey enum, the API table, the readers that choose by number.</summary>
 internal static class CatalogEmitter
 {
     public static string ApiKeys(IReadOnlyList<ApiEntry> apis)
@@ -92,7 +92,7 @@ internal static class CatalogEmitter
     private static void EmitApiSwitch(CodeWriter code, IReadOnlyList<ApiEntry> apis, string kind)
     {
         code.Summary("Reads the " + kind.ToLowerInvariant()
-            + " of an API. Throws ProtocolException when the bytes are malformed or the API or version does not exist.");
+            + " of an API. Throws ProtocolException for malformed bytes, and where there is no such API or version.");
         code.Line("public static I" + kind + "Message Read" + kind
             + "(ApiKey key, short version, ref ProtocolReader r) => key switch");
         code.Line("{");
@@ -103,7 +103,10 @@ internal static class CatalogEmitter
     }
 
     private static string Pascal(string catalog) =>
-        string.Concat(catalog.Split('-').Where(p => p.Length > 0).Select(p => char.ToUpperInvariant(p[0]) + p.Substring(1)));
+        string.Concat(catalog
+            .Split('-')
+            .Where(p => p.Length > 0)
+            .Select(p => char.ToUpperInvariant(p[0]) + p.Substring(1)));
 
     private static string Bool(bool value) => value ? "true" : "false";
 

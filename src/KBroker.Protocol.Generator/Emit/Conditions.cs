@@ -6,13 +6,13 @@ namespace KBroker.Protocol.Generator.Emit;
 /// <summary>Conditions on versions and values, as C# text; an empty text is a condition that always holds.</summary>
 internal static class Conditions
 {
-    /// <summary>Holds when <c>version</c>, known to be in <paramref name="known"/>, is in <paramref name="range"/>.</summary>
+    /// <summary>Holds when <c>version</c>, which lies in one range, lies in the other too.</summary>
     public static string In(VersionRange range, VersionRange known)
     {
         string low = range.Lowest > known.Lowest ? "version >= " + Text(range.Lowest) : "";
         string high = range.Highest < known.Highest ? "version <= " + Text(range.Highest) : "";
-        if (range.Lowest == range.Highest && low.Length > 0 && high.Length > 0) return "version == " + Text(range.Lowest);
-        return And(low, high);
+        bool isOne = range.Lowest == range.Highest && low.Length > 0 && high.Length > 0;
+        return isOne ? "version == " + Text(range.Lowest) : And(low, high);
     }
 
     /// <summary>Both conditions.</summary>
@@ -43,7 +43,9 @@ internal static class Conditions
         {
             case "string":
                 if (field.DefaultIsNull) return name + " is not null";
-                return field.Default is { Length: > 0 } ? name + " != " + Literal(field, naming) : name + " is not { Length: 0 }";
+                return field.Default is { Length: > 0 }
+                    ? name + " != " + Literal(field, naming)
+                    : name + " is not { Length: 0 }";
             case "uuid": return name + " != Uuid.Zero";
             case "bytes":
                 if (!field.IsNullable) return "!" + name + ".IsEmpty";

@@ -71,7 +71,9 @@ internal sealed class MessageEmitter
         foreach (StructSpec item in _message.Structs)
         {
             _code.Line("");
-            _code.Summary(item.Doc.Length > 0 ? item.Doc : "Part of " + name + ": " + item.Name + ", versions " + item.Versions + ".");
+            _code.Summary(item.Doc.Length > 0
+                ? item.Doc
+                : "Part of " + name + ": " + item.Name + ", versions " + item.Versions + ".");
             _code.Open("public sealed partial class " + _naming.ClassOf(item));
             EmitStructBody(item);
             _code.Close();
@@ -114,7 +116,8 @@ internal sealed class MessageEmitter
     {
         if (_message.Api is not { } api) return _message.Doc + " Versions " + _message.Versions + ".";
         string kind = _message.Kind == MessageKind.Request ? "Request" : "Response";
-        string doc = kind + " of " + api.Name + " (" + Number(api.Key) + "), versions " + _message.Versions + ". " + api.Doc;
+        string doc = kind + " of " + api.Name + " (" + Number(api.Key) + "), versions " + _message.Versions + ". "
+            + api.Doc;
         return _message.Doc.Length > 0 ? doc + " " + _message.Doc : doc;
     }
 
@@ -159,7 +162,8 @@ internal sealed class MessageEmitter
         }
 
         string initial = Conditions.Initial(field, _naming);
-        _code.Line("public " + type + " " + field.Name + " { get; set; }" + (initial.Length > 0 ? " = " + initial + ";" : ""));
+        string value = initial.Length > 0 ? " = " + initial + ";" : "";
+        _code.Line("public " + type + " " + field.Name + " { get; set; }" + value);
     }
 
     private static string FieldDoc(FieldSpec field)
@@ -186,7 +190,8 @@ internal sealed class MessageEmitter
         _code.Line("");
         _code.Summary("Whether nothing in it differs from a fresh object; then a tagged field is not written.");
         IEnumerable<string> tests = item.Fields.Select(f => "!(" + Conditions.NotDefault(f, _naming) + ")");
-        _code.Line("internal bool IsDefault => " + string.Join(" && ", tests) + " && UnknownTaggedFields is not { Count: > 0 };");
+        _code.Line("internal bool IsDefault => " + string.Join(" && ", tests)
+            + " && UnknownTaggedFields is not { Count: > 0 };");
     }
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);

@@ -122,7 +122,8 @@ internal sealed class ReadEmitter
         string otherwise = "";
         foreach (FieldSpec field in tagged)
         {
-            string test = Conditions.And("tag == " + Number(field.Tag), Conditions.In(field.Versions, FlexiblePart(item)));
+            string inVersions = Conditions.In(field.Versions, FlexiblePart(item));
+            string test = Conditions.And("tag == " + Number(field.Tag), inVersions);
             _code.Open(otherwise + "if (" + test + ")");
             EmitTaggedValue(field);
             _code.Line("r.EndTag(end);");

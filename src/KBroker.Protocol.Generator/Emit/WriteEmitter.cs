@@ -120,7 +120,8 @@ internal sealed class WriteEmitter
         foreach (FieldSpec field in tagged)
         {
             string tag = Number(field.Tag);
-            string test = Conditions.And(Conditions.In(field.Versions, known), Wrap(Conditions.NotDefault(field, _naming)));
+            string notDefault = Wrap(Conditions.NotDefault(field, _naming));
+            string test = Conditions.And(Conditions.In(field.Versions, known), notDefault);
             _code.Line("bool has" + tag + " = " + test + ";");
         }
 

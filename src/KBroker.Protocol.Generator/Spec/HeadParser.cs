@@ -55,7 +55,7 @@ internal static class HeadParser
         return false;
     }
 
-    /// <summary>Reads <c>key 2 GroupMetadataKey, catalog group, versions 0-4, flexible 4+</c> behind its keyword.</summary>
+    /// <summary>Reads <c>value 2 Name, catalog group, versions 0-4, flexible 4+</c> behind its keyword.</summary>
     public static bool TryMessage(SpecFile file, LineScanner scanner, MessageSpec message)
     {
         bool numbered = message.Kind is MessageKind.Key or MessageKind.Value or MessageKind.Record;

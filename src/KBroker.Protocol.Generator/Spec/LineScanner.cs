@@ -2,7 +2,7 @@ using System;
 
 namespace KBroker.Protocol.Generator.Spec;
 
-/// <summary>Walks over one line and remembers the column of what it takes. Spaces between tokens do not count.</summary>
+/// <summary>Walks over one line and remembers the column of what it takes. Spaces do not count.</summary>
 internal sealed class LineScanner
 {
     private readonly string _text;

@@ -65,8 +65,9 @@ internal sealed class SpecFile : IEquatable<SpecFile>
     public override int GetHashCode() => Text.GetHashCode() ^ Path.GetHashCode();
 }
 
-/// <summary>A named meaning of a wire type, e.g. <c>TopicName</c> of string; with an enum when C# has a type for it.</summary>
-internal sealed record DomainSpec(string Name, string TypeName, string? EnumType, string Doc, SpecPosition Position, string Path);
+/// <summary>A named meaning of a wire type, e.g. <c>TopicName</c> of string; with an enum if C# has one.</summary>
+internal sealed record DomainSpec(
+    string Name, string TypeName, string? EnumType, string Doc, SpecPosition Position, string Path);
 
 /// <summary>An <c>api</c> head line.</summary>
 internal sealed class ApiSpec

@@ -150,8 +150,9 @@ internal sealed class SpecParser
 
     private void SkipBlocks()
     {
-        while (_next < _lines.Count && _lines[_next].Level == 0 && _lines[_next].Scanner().TakeWord() is "request" or "response")
+        while (_next < _lines.Count && _lines[_next].Level == 0)
         {
+            if (_lines[_next].Scanner().TakeWord() is not ("request" or "response")) return;
             _next++;
             SkipBody(0);
         }

@@ -110,7 +110,7 @@ internal sealed class SpecResolver
         if (FieldTypes.IsPrimitive(field.TypeName))
         {
             if (field.IsArray && !FieldTypes.CanBeElement(field.TypeName))
-                _file.Error(SpecErrors.UnknownType, field.TypePosition, "There are no arrays of " + field.TypeName + ".");
+                TypeError(field, "There are no arrays of " + field.TypeName + ".");
             return;
         }
 
@@ -118,18 +118,21 @@ internal sealed class SpecResolver
         if (field.Struct is not null) return;
         if (!_structs.TryGetValue(field.TypeName, out StructSpec? found))
         {
-            _file.Error(SpecErrors.UnknownType, field.TypePosition, "There is no type or struct " + field.TypeName + ".");
+            TypeError(field, "There is no type or struct " + field.TypeName + ".");
             return;
         }
 
         field.Struct = found;
         if (!found.IsShared)
-            _file.Error(SpecErrors.UnknownType, field.TypePosition, found.Name
-                + " is defined in line elsewhere; define it by 'struct " + found.Name + "' to use it here.");
+            TypeError(field, found.Name + " is defined in line elsewhere; define it by 'struct " + found.Name
+                + "' to use it here.");
         else if (!found.Versions.Contains(field.Versions))
             _file.Error(SpecErrors.Versions, field.Position, field.Name + " is in versions " + field.Versions
                 + ", its struct only in " + found.Versions + ".");
     }
+
+    private void TypeError(FieldSpec field, string text) =>
+        _file.Error(SpecErrors.UnknownType, field.TypePosition, text);
 
     private void CheckTag(FieldSpec field, HashSet<int> tags)
     {
@@ -177,7 +180,8 @@ internal sealed class SpecResolver
             return double.TryParse(field.Default, NumberStyles.Float, CultureInfo.InvariantCulture, out _)
                 ? null
                 : "'" + field.Default + "' is not a number.";
-        if (!FieldTypes.IsInteger(field.TypeName, out long lowest, out long highest)) return "This type has no default.";
+        if (!FieldTypes.IsInteger(field.TypeName, out long lowest, out long highest))
+            return "This type has no default.";
         if (!TryInteger(field.Default!, out long value)) return "'" + field.Default + "' is not an integer.";
         return value < lowest || value > highest ? field.Default + " does not fit " + field.TypeName + "." : null;
     }

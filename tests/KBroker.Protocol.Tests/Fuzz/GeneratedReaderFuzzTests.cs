@@ -141,7 +141,8 @@ public sealed class GeneratedReaderFuzzTests
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         long bound = AllocatedAtAll + AllocatedPerByte * bytes.Length;
         Assert.True(allocated <= bound,
-            $"{spec.Name} v{version}, seed {_seed}: {allocated} bytes allocated for {bytes.Length}: {Convert.ToHexString(bytes)}");
+            $"{spec.Name} v{version}, seed {_seed}: {allocated} bytes allocated for {bytes.Length}: "
+                + Convert.ToHexString(bytes));
         return failure;
     }
 

@@ -5,7 +5,7 @@ namespace KBroker.Protocol.Tests.Generation;
 /// <summary>Every error in a spec is a compiler error at its line and column.</summary>
 public sealed class DiagnosticTests
 {
-    private const string Head = "data Test, versions 1-4, flexible 3+\n";
+    private const string DataHead = "data Test, versions 1-4, flexible 3+\n";
 
     [Theory]
     [InlineData("  Name string", "KSPEC001 test.kspec(2,8): Expected ':' and a type.")]
@@ -31,10 +31,10 @@ public sealed class DiagnosticTests
     [InlineData("  Name: int32 @5+", "KSPEC005 test.kspec(2,16): Versions 5+ of Name")]
     [InlineData("  Name: int32 @3-2", "KSPEC005 test.kspec(2,16): '3-2' is not a version range")]
     [InlineData("  Name: int32 @x", "KSPEC005 test.kspec(2,16): 'x' is not a version range")]
-    [InlineData("  A: [S] @2-3\n    F: int8 @2-4", "KSPEC005 test.kspec(3,14): Versions 2-4 of F are not within 2-3 of S.")]
+    [InlineData("  A: [S] @2-3\n    F: int8 @2-4", "KSPEC005 test.kspec(3,14): Versions 2-4 of F are not")]
     [InlineData("  Name: string?5+", "KSPEC005 test.kspec(2,16): Nullable versions 5+")]
     [InlineData("  Name: string?1-2 @2+", "KSPEC005 test.kspec(2,16): Nullable versions 1-2")]
-    [InlineData("  struct S @3+\n    F: int8\n  A: S @2+", "KSPEC005 test.kspec(4,3): A is in versions 2-4, its struct only in 3-4.")]
+    [InlineData("  struct S @3+\n    F: int8\n  A: S @2+", "KSPEC005 test.kspec(4,3): A is in versions 2-4, its")]
     [InlineData("  Name: int8 = 128", "KSPEC006 test.kspec(2,16): 128 does not fit int8.")]
     [InlineData("  Name: int8 = many", "KSPEC006 test.kspec(2,16): 'many' is not an integer.")]
     [InlineData("  Name: uint16 = -1", "KSPEC006 test.kspec(2,18): -1 does not fit uint16.")]
@@ -55,7 +55,7 @@ public sealed class DiagnosticTests
     [InlineData("  struct S\n  A: S", "KSPEC010 test.kspec(2,10): S has no fields.")]
     public void An_error_in_a_field_is_reported_where_it_stands(string body, string expected)
     {
-        string found = Assert.Single(Diagnostics(Head + body + "\n"));
+        string found = Assert.Single(Diagnostics(DataHead + body + "\n"));
         Assert.StartsWith(expected, found, StringComparison.Ordinal);
     }
 
@@ -63,14 +63,14 @@ public sealed class DiagnosticTests
     [InlineData("api Fetch, versions 0", "KSPEC001 test.kspec(1,5): Expected a number")]
     [InlineData("api 1 Fetch versions 0", "KSPEC001 test.kspec(1,13): Expected ','")]
     [InlineData("api 1 Fetch, version 0", "KSPEC001 test.kspec(1,14): Unknown clause 'version'")]
-    [InlineData("api 1 Fetch, versions 0, listeners client", "KSPEC001 test.kspec(1,36): A listener is broker or controller")]
+    [InlineData("api 1 Fetch, versions 0, listeners client", "KSPEC001 test.kspec(1,36): A listener is broker or")]
     [InlineData("thing X, versions 0", "KSPEC001 test.kspec(1,1): Expected api,")]
     [InlineData("key 1 X, versions 0", "KSPEC001 test.kspec(1,7): X needs a clause 'catalog <name>'.")]
     [InlineData("domain X: int31", "KSPEC003 test.kspec(1,11): 'int31' is not a wire type.")]
     [InlineData("data X", "KSPEC005 test.kspec(1,6): X needs 'versions'")]
     [InlineData("data X, versions 0+", "KSPEC005 test.kspec(1,6): X needs 'versions'")]
     [InlineData("data X, versions 2-1", "KSPEC005 test.kspec(1,18): '2-1' is not a version range")]
-    [InlineData("data X, versions 0-3, flexible 1-2", "KSPEC005 test.kspec(1,6): The flexible versions of X have no end")]
+    [InlineData("data X, versions 0-3, flexible 1-2", "KSPEC005 test.kspec(1,6): The flexible versions of X")]
     [InlineData("domain TopicName: string", "KSPEC004 test.kspec(1,8): There is already a domain TopicName.")]
     [InlineData("  Name: int32", "KSPEC002 test.kspec(1,3): This line is not inside anything.")]
     [InlineData(
@@ -91,10 +91,12 @@ public sealed class DiagnosticTests
     [Fact]
     public void Numbers_and_names_taken_in_another_file_are_reported_at_the_later_file()
     {
+        const string Head = ", versions 0, listeners broker\n";
+        const string Key = ", catalog group, versions 0\n  A: int8\n";
         const string Body = "request\n  A: int8\nresponse\n  A: int8\n";
         string[] found = Diagnostics(
-            Spec("a", "api 7 First, versions 0, listeners broker\n" + Body + "\nkey 3 K, catalog group, versions 0\n  A: int8\n"),
-            Spec("b", "\napi 7 Second, versions 0, listeners broker\n" + Body + "\nkey 3 L, catalog group, versions 0\n  A: int8\n"),
+            Spec("a", "api 7 First" + Head + Body + "\nkey 3 K" + Key),
+            Spec("b", "\napi 7 Second" + Head + Body + "\nkey 3 L" + Key),
             Spec("c", "data K, versions 0\n  A: int8\n"));
         Assert.Equal(
         [
@@ -108,7 +110,7 @@ public sealed class DiagnosticTests
     [Fact]
     public void All_errors_of_a_file_are_reported_not_only_the_first()
     {
-        string[] found = Diagnostics(Head + "  A: int99\n  B: int32\n  C: int8 = 1000\n\n  D: int32 @9+\n");
+        string[] found = Diagnostics(DataHead + "  A: int99\n  B: int32\n  C: int8 = 1000\n\n  D: int32 @9+\n");
         Assert.Equal(3, found.Length);
         Assert.Contains(found, f => f.StartsWith("KSPEC003 test.kspec(2,6)", StringComparison.Ordinal));
         Assert.Contains(found, f => f.StartsWith("KSPEC006 test.kspec(4,13)", StringComparison.Ordinal));
@@ -117,5 +119,5 @@ public sealed class DiagnosticTests
 
     [Fact]
     public void A_spec_without_errors_has_no_diagnostics() =>
-        Assert.Empty(Diagnostics(Head + "  Name: string? as TopicName = null @3+ tag 1 key ignorable\n"));
+        Assert.Empty(Diagnostics(DataHead + "  Name: string? as TopicName = null @3+ tag 1 key ignorable\n"));
 }

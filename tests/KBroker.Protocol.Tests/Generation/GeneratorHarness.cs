@@ -17,7 +17,8 @@ internal static class GeneratorHarness
     public static GeneratorDriver NewDriver(params AdditionalText[] specs) => CSharpGeneratorDriver.Create(
         [new KspecGenerator().AsSourceGenerator()],
         specs,
-        driverOptions: new GeneratorDriverOptions(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
+        driverOptions: new GeneratorDriverOptions(
+            IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
 
     public static CSharpCompilation NewCompilation() => CSharpCompilation.Create("Generated");
 

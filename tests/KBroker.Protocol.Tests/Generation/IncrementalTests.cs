@@ -1,5 +1,6 @@
 using KBroker.Protocol.Generator;
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
 using static KBroker.Protocol.Tests.Generation.GeneratorHarness;
 
 namespace KBroker.Protocol.Tests.Generation;
@@ -14,8 +15,8 @@ public sealed class IncrementalTests
     public void A_change_of_code_reads_no_spec_again()
     {
         var driver = NewDriver(Shared(), A, B).RunGenerators(NewCompilation());
-        var changed = NewCompilation().AddSyntaxTrees(
-            Microsoft.CodeAnalysis.CSharp.CSharpSyntaxTree.ParseText("class X { }", cancellationToken: CancellationToken.None));
+        var tree = CSharpSyntaxTree.ParseText("class X { }", cancellationToken: CancellationToken.None);
+        var changed = NewCompilation().AddSyntaxTrees(tree);
         var result = driver.RunGenerators(changed).GetRunResult().Results[0];
         Assert.All(Reasons(result, KspecGenerator.ParseStep), r => Assert.Equal(IncrementalStepRunReason.Cached, r));
         Assert.All(Reasons(result, KspecGenerator.EmitStep), r => Assert.Equal(IncrementalStepRunReason.Cached, r));
@@ -30,7 +31,7 @@ public sealed class IncrementalTests
         var emitted = Reasons(result, KspecGenerator.EmitStep);
         Assert.Equal(1, emitted.Count(r => r is IncrementalStepRunReason.Modified));
         Assert.Equal(2, emitted.Count(r => r is IncrementalStepRunReason.Cached or IncrementalStepRunReason.Unchanged));
-        Assert.Contains(result.GeneratedSources, s => s.SourceText.ToString().Contains("long Two", StringComparison.Ordinal));
+        Assert.Contains(result.GeneratedSources, s => s.SourceText.ToString().Contains("long Two"));
     }
 
     [Fact]
@@ -47,10 +48,11 @@ public sealed class IncrementalTests
     [Fact]
     public void Documentation_of_a_spec_becomes_documentation_of_the_code()
     {
-        var sources = Sources(Spec("doc", "# What it <is>.\ndata Doc, versions 0\n  # How many.\n  # Two lines.\n  One: int32\n"));
+        const string Text = "# What it <is>.\ndata Doc, versions 0\n  # How many.\n  # Two lines.\n  One: int32\n";
+        var sources = Sources(Spec("doc", Text));
         string source = sources["Messages/specs.doc.g.cs"];
         Assert.Contains("/// <summary>What it &lt;is&gt;. Versions 0.</summary>", source, StringComparison.Ordinal);
-        Assert.Contains("/// <summary>How many. Two lines. (int32, versions 0)</summary>", source, StringComparison.Ordinal);
+        Assert.Contains("/// <summary>How many. Two lines. (int32, versions 0)</summary>", source);
     }
 
     private static List<IncrementalStepRunReason> Reasons(GeneratorRunResult result, string step) =>

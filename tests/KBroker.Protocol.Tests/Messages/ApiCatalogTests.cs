@@ -15,7 +15,8 @@ public sealed class ApiCatalogTests
             Assert.Equal(request.Versions.Lowest, info.LowestVersion);
             Assert.Equal(request.Versions.Highest, info.HighestVersion);
             Assert.Equal(info.Name, info.Key.ToString());
-            Assert.Equal(info.Key, ((IApiMessage)Activator.CreateInstance(Specs.ClassOf(info.Name + "Response"))!).ApiKey);
+            var response = (IApiMessage)Activator.CreateInstance(Specs.ClassOf(info.Name + "Response"))!;
+            Assert.Equal(info.Key, response.ApiKey);
         }
     }
 

@@ -45,9 +45,10 @@ internal static class MessageJson
 
     private static bool SameScalar(JsonElement expected, JsonValue actual)
     {
-        if (actual.TryGetValue(out bool flag)) return expected.ValueKind == (flag ? JsonValueKind.True : JsonValueKind.False);
-        if (actual.TryGetValue(out string? text)) return expected.ValueKind == JsonValueKind.String && expected.GetString() == text;
-        if (expected.ValueKind != JsonValueKind.Number) return false;
+        var kind = expected.ValueKind;
+        if (actual.TryGetValue(out bool flag)) return kind == (flag ? JsonValueKind.True : JsonValueKind.False);
+        if (actual.TryGetValue(out string? text)) return kind == JsonValueKind.String && expected.GetString() == text;
+        if (kind != JsonValueKind.Number) return false;
         if (actual.TryGetValue(out double real))
             return BitConverter.DoubleToInt64Bits(real) == BitConverter.DoubleToInt64Bits(expected.GetDouble());
         return expected.GetInt64() == actual.GetValue<long>();

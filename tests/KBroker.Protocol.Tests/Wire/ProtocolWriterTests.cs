@@ -100,7 +100,9 @@ public sealed class ProtocolWriterTests
             var read = FetchResponse.Read(ref reader, 17);
             reader.EnsureEnd();
             Assert.Equal(before, read.Responses.Count);
-            Assert.Equal(response.NodeEndpoints.Select(e => (e.NodeId, e.Host)), read.NodeEndpoints.Select(e => (e.NodeId, e.Host)));
+            Assert.Equal(
+                response.NodeEndpoints.Select(e => (e.NodeId, e.Host)),
+                read.NodeEndpoints.Select(e => (e.NodeId, e.Host)));
             Assert.Equal(200, Assert.Single(read.UnknownTaggedFields!).Tag);
         }
     }
