@@ -6,7 +6,9 @@ using BenchmarkDotNet.Running;
 
 namespace KBroker.Benchmarks.Records;
 
-/// <summary>Adds GB/s (10^9 bytes) from the parameter <c>Bytes</c> and the fastest iteration, and the allocations.</summary>
+/// <summary>
+/// Adds GB/s (10^9 bytes) from the parameter <c>Bytes</c> and the fastest iteration, and the allocations.
+/// </summary>
 internal sealed class ThroughputConfig : ManualConfig
 {
     public ThroughputConfig()

@@ -9,11 +9,11 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>CRC-32C (Castagnoli, RFC 3720), the checksum of record batches, at memory speed.</summary>
 /// <remarks>
-/// The processor's CRC instruction takes 8 bytes a cycle but answers three cycles later, so one stream uses a third of it.
-/// Long input is therefore cut in three lanes of equal length that run side by side. A lane's CRC is then moved behind the
-/// next lane: appending n zero bytes is a linear map of the 32 bits, kept as four tables of 256 entries for each lane length.
-/// For example, 768 bytes are lanes A, B, C of 256: crc(ABC) = shift(shift(crc(A)) ^ crc(B)) ^ crc(C), where A starts from
-/// the caller's state and B and C from 0.
+/// The processor's CRC instruction takes 8 bytes a cycle but answers three cycles later, so one stream uses a third
+/// of it. Long input is therefore cut in three lanes of equal length that run side by side. A lane's CRC is then
+/// moved behind the next lane: appending n zero bytes is a linear map of the 32 bits, kept as four tables of 256
+/// entries for each lane length. For example, 768 bytes are lanes A, B, C of 256: crc(ABC) = shift(shift(crc(A)) ^
+/// crc(B)) ^ crc(C), where A starts from the caller's state and B and C from 0.
 /// </remarks>
 public static class Crc32C
 {

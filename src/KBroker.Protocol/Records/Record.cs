@@ -1,6 +1,8 @@
 namespace KBroker.Protocol.Records;
 
-/// <summary>One record. Key, value and headers point into the batch (or into the buffer it was decompressed to).</summary>
+/// <summary>
+/// One record. Key, value and headers point into the batch (or into the buffer it was decompressed to).
+/// </summary>
 public readonly struct Record
 {
     /// <summary>Absolute offset in the partition, as the batch header counts it.</summary>

@@ -50,7 +50,9 @@ public sealed class RecordBatchBuilder : IDisposable
     public static int MaxRecordBytes(int keyBytes, int valueBytes, RecordHeaders headers = default) =>
         checked(keyBytes + valueBytes + headers.Encoded.Length + (5 * VarInt.MaxInt32Bytes) + 1 + VarInt.MaxInt64Bytes);
 
-    /// <summary>Forgets everything and starts anew, keeping the buffers. What <see cref="Build"/> gave is gone.</summary>
+    /// <summary>
+    /// Forgets everything and starts anew, keeping the buffers. What <see cref="Build"/> gave is gone.
+    /// </summary>
     /// <param name="options">What the new batch says about itself.</param>
     public void Reset(RecordBatchOptions options)
     {
@@ -76,7 +78,9 @@ public sealed class RecordBatchBuilder : IDisposable
         long timestamp, ReadOnlyMemory<byte>? key, ReadOnlyMemory<byte>? value, RecordHeaders headers = default) =>
         AppendAt(NextOffset, timestamp, key, value, headers);
 
-    /// <summary>Adds a record with its own offset, timestamp and headers; the sequence follows from the offset.</summary>
+    /// <summary>
+    /// Adds a record with its own offset, timestamp and headers; the sequence follows from the offset.
+    /// </summary>
     /// <param name="record">Copied.</param>
     public void Append(in Record record) =>
         AppendAt(record.Offset, record.Timestamp, record.Key, record.Value, record.Headers);

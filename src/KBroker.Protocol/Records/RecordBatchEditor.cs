@@ -6,8 +6,8 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>Changes header fields of a batch where it lies.</summary>
 /// <remarks>
-/// The sequences given to <see cref="AssignOffsets"/> are read-only views of buffers that the caller owns and nobody else reads
-/// yet (a request's frame), which is why they may be written through.
+/// The sequences given to <see cref="AssignOffsets"/> are read-only views of buffers that the caller owns and nobody
+/// else reads yet (a request's frame), which is why they may be written through.
 /// </remarks>
 public static class RecordBatchEditor
 {

@@ -27,7 +27,9 @@ public sealed record RecordBatchOptions
     /// </summary>
     public long? MaxTimestamp { get; init; }
 
-    /// <summary>ms; when the cleaner may drop the batch's tombstones; it takes the place of the base timestamp.</summary>
+    /// <summary>
+    /// ms; when the cleaner may drop the batch's tombstones; it takes the place of the base timestamp.
+    /// </summary>
     public long? DeleteHorizon { get; init; }
 
     /// <summary>Id of the idempotent producer, or -1.</summary>
@@ -45,7 +47,9 @@ public sealed record RecordBatchOptions
     /// <summary>Whether the records are control records.</summary>
     public bool IsControl { get; init; }
 
-    /// <summary>Last offset delta where the last record of the original batch is gone; null: that of the last record.</summary>
+    /// <summary>
+    /// Last offset delta where the last record of the original batch is gone; null: that of the last record.
+    /// </summary>
     public int? LastOffsetDelta { get; init; }
 
     /// <summary>Further attribute bits (the broker's private ones).</summary>

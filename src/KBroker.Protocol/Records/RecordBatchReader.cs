@@ -8,8 +8,8 @@ namespace KBroker.Protocol.Records;
 /// using var reader = new RecordBatchReader(batch, codecs, maxDecompressedBytes);
 /// while (reader.TryRead(out var record)) { ... }
 /// </code>
-/// The records of an uncompressed batch point into the caller's memory (a record that spans segments is copied first). Those
-/// of a compressed batch point into a pooled buffer and must not be used once the reader is disposed.
+/// The records of an uncompressed batch point into the caller's memory (a record that spans segments is copied
+/// first). Those of a compressed batch point into a pooled buffer and must not be used once the reader is disposed.
 /// </remarks>
 public sealed class RecordBatchReader : IDisposable
 {

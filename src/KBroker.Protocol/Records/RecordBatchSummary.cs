@@ -2,8 +2,8 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>What one walk over the records of a batch found.</summary>
 /// <remarks>
-/// Where a count or a bound here breaks a topic's rule, the offending records are found by a second, slower reading; almost no
-/// batch needs that.
+/// Where a count or a bound here breaks a topic's rule, the offending records are found by a second, slower reading;
+/// almost no batch needs that.
 /// </remarks>
 public readonly struct RecordBatchSummary
 {
@@ -28,10 +28,14 @@ public readonly struct RecordBatchSummary
     /// <summary>Offset delta of the first record that has the largest timestamp, -1 without records.</summary>
     public int OffsetDeltaOfMaxTimestamp { get; init; }
 
-    /// <summary>Whether the offset deltas are 0, 1, 2 up to the header's last offset delta: what a producer sends.</summary>
+    /// <summary>
+    /// Whether the offset deltas are 0, 1, 2 up to the header's last offset delta: what a producer sends.
+    /// </summary>
     public bool OffsetsConsecutive { get; init; }
 
-    /// <summary>Whether the offset deltas rise and stay within the header's last offset delta: what a log holds.</summary>
+    /// <summary>
+    /// Whether the offset deltas rise and stay within the header's last offset delta: what a log holds.
+    /// </summary>
     public bool OffsetsAscending { get; init; }
 
     /// <summary>Bytes of the records when not compressed.</summary>

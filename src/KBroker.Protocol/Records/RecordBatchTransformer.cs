@@ -12,7 +12,9 @@ public interface IRecordFilter
     bool Keep(in RecordBatchHeader header, in Record record);
 }
 
-/// <summary>Makes a new batch of an old one. The old one is never touched; the new one lies in a pooled buffer.</summary>
+/// <summary>
+/// Makes a new batch of an old one. The old one is never touched; the new one lies in a pooled buffer.
+/// </summary>
 public static class RecordBatchTransformer
 {
     /// <summary>Compresses the records of a batch with another codec (<c>compression.type</c> of a topic).</summary>
@@ -21,7 +23,8 @@ public static class RecordBatchTransformer
     /// <param name="level">Its level, null for the default.</param>
     /// <param name="codecs">The codecs.</param>
     /// <param name="maxDecompressedBytes">The bound on the decompressed records.</param>
-    /// <returns>The new batch, checksum computed: offsets, timestamps, producer and records are the same. Dispose it.</returns>
+    /// <returns>The new batch, checksum computed: offsets, timestamps, producer and records are the same. Dispose
+    /// it.</returns>
     /// <exception cref="CorruptRecordException">The bytes are not exactly one batch.</exception>
     /// <exception cref="InvalidRecordException">The records do not decompress within the bound.</exception>
     /// <exception cref="CompressionCodecUnavailableException">A codec's library is missing.</exception>
@@ -56,8 +59,8 @@ public static class RecordBatchTransformer
     }
 
     /// <summary>
-    /// Drops records as compaction does: the base offset, last offset delta, base sequence and leader epoch stay, so that
-    /// positions and producer state are as before; the batch may end up empty.
+    /// Drops records as compaction does: the base offset, last offset delta, base sequence and leader epoch stay, so
+    /// that positions and producer state are as before; the batch may end up empty.
     /// </summary>
     /// <typeparam name="TFilter">A struct, so that the calls are direct.</typeparam>
     /// <param name="batch">Exactly one whole batch.</param>

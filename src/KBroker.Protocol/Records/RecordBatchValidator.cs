@@ -2,8 +2,12 @@ using System.Buffers;
 
 namespace KBroker.Protocol.Records;
 
-/// <summary>Walks over a batch and checks that every length and count in it holds, without materialising a record.</summary>
-/// <remarks>Nothing is allocated for an uncompressed batch, fragmented or not; a compressed one takes a pooled buffer.</remarks>
+/// <summary>
+/// Walks over a batch and checks that every length and count in it holds, without materialising a record.
+/// </summary>
+/// <remarks>
+/// Nothing is allocated for an uncompressed batch, fragmented or not; a compressed one takes a pooled buffer.
+/// </remarks>
 public static class RecordBatchValidator
 {
     /// <summary>The rules for a header that comes from a producer; the records are not looked at.</summary>
@@ -20,7 +24,8 @@ public static class RecordBatchValidator
             throw new InvalidRecordException($"Invalid count of records in the batch: {header.RecordsCount}.");
         if (header.RecordsCount - 1 != header.LastOffsetDelta)
             throw new InvalidRecordException(
-                $"The batch counts {header.RecordsCount} records, but its last offset delta is {header.LastOffsetDelta}.");
+                $"The batch counts {header.RecordsCount} records, but its last offset delta is "
+                + $"{header.LastOffsetDelta}.");
         if (header.HasProducerId && header.BaseSequence < 0)
             throw new InvalidRecordException(
                 $"Invalid sequence number {header.BaseSequence} in a batch of producer id {header.ProducerId}.");

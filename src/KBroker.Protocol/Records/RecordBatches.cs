@@ -45,7 +45,8 @@ public static class RecordBatches
     /// <summary>Enumerates whole batches with <c>foreach</c>; nothing is copied or allocated.</summary>
     /// <param name="records">Batches, one behind the other; an empty run has none.</param>
     /// <returns>An enumerable whose enumerator throws where no whole batch stands.</returns>
-    /// <exception cref="CorruptRecordException">While enumerating: a truncated batch, or an impossible length.</exception>
+    /// <exception cref="CorruptRecordException">While enumerating: a truncated batch, or an impossible
+    /// length.</exception>
     /// <exception cref="InvalidRecordException">While enumerating: a message of an old format.</exception>
     public static RecordBatchEnumerable Enumerate(in ReadOnlySequence<byte> records) => new(records);
 
@@ -111,7 +112,9 @@ public static class RecordBatches
                 RecordErrorKind.UnsupportedForMessageFormat),
             RecordBatchStatus.Incomplete => new CorruptRecordException(
                 $"The record batch at byte {position} ends early: {source.Length} bytes are there"
-                + (source.Length < RecordBatchLayout.LogOverhead ? "." : $", its length field says {length} more than 12.")),
+                + (source.Length < RecordBatchLayout.LogOverhead
+                    ? "."
+                    : $", its length field says {length} more than 12.")),
             _ => new CorruptRecordException(
                 $"No record batch at byte {position}: magic {magic}, length {length} (at least {MinBatchLength})."),
         };

@@ -48,7 +48,9 @@ internal struct RecordFields
             ThrowTrailing(body.Length, position);
     }
 
-    /// <summary>As <see cref="Parse"/>, for a record that spans segments. Only deltas, key length and headers count are set.</summary>
+    /// <summary>
+    /// As <see cref="Parse"/>, for a record that spans segments. Only deltas, key length and headers count are set.
+    /// </summary>
     /// <param name="reader">Behind the record's length; left behind the record.</param>
     /// <param name="length">The record's length, not more than what is left.</param>
     /// <param name="fields">The fields.</param>

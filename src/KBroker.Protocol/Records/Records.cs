@@ -11,7 +11,9 @@ public interface IRecordsRegion : IDisposable
     /// <summary>Bytes of the region.</summary>
     int Length { get; }
 
-    /// <summary>Reads bytes of the region, for paths where the file cannot be sent as such (TLS, small answers).</summary>
+    /// <summary>
+    /// Reads bytes of the region, for paths where the file cannot be sent as such (TLS, small answers).
+    /// </summary>
     /// <param name="position">Where to start, counted from the start of the region.</param>
     /// <param name="destination">Filled whole; the caller stays inside the region.</param>
     /// <exception cref="IOException">The file is shorter than the region, or unreadable.</exception>
@@ -40,8 +42,8 @@ public readonly struct RecordsPart
 }
 
 /// <summary>
-/// The value of a protocol field of type <c>records</c>: a run of record batches as they lie on the wire and on disk, in
-/// memory or in files, in one part or several (one fetch may span two segments). Never copies.
+/// The value of a protocol field of type <c>records</c>: a run of record batches as they lie on the wire and on disk,
+/// in memory or in files, in one part or several (one fetch may span two segments). Never copies.
 /// </summary>
 public readonly struct Records : IDisposable
 {
@@ -134,7 +136,9 @@ public readonly struct Records : IDisposable
         return region is not null;
     }
 
-    /// <summary>Gives up the file regions, so that their files may be closed. Bytes in memory are not touched.</summary>
+    /// <summary>
+    /// Gives up the file regions, so that their files may be closed. Bytes in memory are not touched.
+    /// </summary>
     public void Dispose()
     {
         for (var i = 0; i < PartCount; i++)

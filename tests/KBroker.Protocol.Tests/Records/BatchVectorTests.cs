@@ -23,7 +23,8 @@ public sealed class BatchVectorTests
             : new List<JsonElement> { expected };
         foreach (var whole in new[]
         {
-            new ReadOnlySequence<byte>(bytes), BatchVectors.Fragment(bytes, 1, 2, 3, 50), BatchVectors.Fragment(bytes, 61),
+            new ReadOnlySequence<byte>(bytes), BatchVectors.Fragment(bytes, 1, 2, 3, 50),
+            BatchVectors.Fragment(bytes, 61),
             BatchVectors.Fragment(bytes, 4096),
         })
         {
@@ -158,7 +159,8 @@ public sealed class BatchVectorTests
         Assert.Equal(first < 0 ? -1 : deltas[first], summary.OffsetDeltaOfMaxTimestamp);
         Assert.True(summary.OffsetsAscending);
         Assert.Equal(
-            deltas.Count == header.LastOffsetDelta + 1L && deltas.Select((delta, index) => delta == index).All(same => same),
+            deltas.Count == header.LastOffsetDelta + 1L
+                && deltas.Select((delta, index) => delta == index).All(same => same),
             summary.OffsetsConsecutive);
     }
 }

@@ -139,7 +139,8 @@ public sealed class RecordBatchTests
             RecordBatchEditor.SetMaxTimestamp(batch, TimestampType.LogAppendTime, 99);
             Assert.True(RecordBatches.HasValidCrc(batch));
             Assert.True(RecordBatchHeader.TryParse(batch, out var header));
-            Assert.Equal(((1L << 40) + 2, 17, 99L), (header.LastOffset, header.PartitionLeaderEpoch, header.MaxTimestamp));
+            Assert.Equal(((1L << 40) + 2, 17, 99L),
+                (header.LastOffset, header.PartitionLeaderEpoch, header.MaxTimestamp));
             Assert.Equal(99, RecordBatchValidator.Validate(batch, _codecs, MaxBytes).MinTimestamp);
             RecordBatchEditor.SetMaxTimestamp(batch, TimestampType.CreateTime, 1002);
             Assert.Equal(1000, RecordBatchValidator.Validate(batch, _codecs, MaxBytes).MinTimestamp);
@@ -221,7 +222,8 @@ public sealed class RecordBatchTests
         Assert.Equal("Abort=0 Commit=1 LeaderChange=2 SnapshotHeader=3 SnapshotFooter=4 KRaftVersion=5 KRaftVoters=6",
             Numbers<ControlRecordType>());
         Assert.Equal(
-            "CorruptMessage=2 InvalidTimestamp=32 UnsupportedForMessageFormat=43 UnsupportedCompressionType=76 InvalidRecord=87",
+            "CorruptMessage=2 InvalidTimestamp=32 UnsupportedForMessageFormat=43 UnsupportedCompressionType=76 "
+            + "InvalidRecord=87",
             Numbers<RecordErrorKind>());
         Assert.Equal(3, RecordBatchHeader.IncrementSequence(int.MaxValue, 4));
         Assert.Equal(int.MaxValue, RecordBatchHeader.IncrementSequence(int.MaxValue - 1, 1));
@@ -231,7 +233,8 @@ public sealed class RecordBatchTests
     public void Records_of_several_parts_are_one_value()
     {
         var bytes = new ReadOnlySequence<byte>([1, 2, 3]);
-        var records = new KBroker.Protocol.Records.Records([new RecordsPart(bytes), new RecordsPart(new FakeRegion([4, 5]))]);
+        var records = new KBroker.Protocol.Records.Records(
+            [new RecordsPart(bytes), new RecordsPart(new FakeRegion([4, 5]))]);
         Assert.Equal((5, 2, false), (records.SizeInBytes, records.PartCount, records.TryGetBytes(out _)));
         Assert.Equal([1, 2, 3, 4, 5], records.ToArray());
         Assert.True(new KBroker.Protocol.Records.Records(bytes).TryGetBytes(out _));

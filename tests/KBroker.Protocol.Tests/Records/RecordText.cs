@@ -26,7 +26,8 @@ internal static class RecordText
     }
 
     public static string Of(
-        long offset, long timestamp, int sequence, string? key, string? value, IEnumerable<(string, string?)> headers) =>
+        long offset, long timestamp, int sequence, string? key, string? value,
+        IEnumerable<(string, string?)> headers) =>
         $"{offset} {timestamp} {sequence} {key ?? "null"} {value ?? "null"} "
         + string.Join(' ', headers.Select(header => $"[{header.Item1}]={header.Item2 ?? "null"}"));
 

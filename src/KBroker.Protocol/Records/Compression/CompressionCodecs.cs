@@ -3,8 +3,8 @@ using System.Buffers;
 namespace KBroker.Protocol.Records;
 
 /// <summary>
-/// The five codecs with their pools of native contexts. One instance serves a whole broker, from any thread; a library that
-/// is missing on the machine only shows when its codec is used.
+/// The five codecs with their pools of native contexts. One instance serves a whole broker, from any thread; a
+/// library that is missing on the machine only shows when its codec is used.
 /// </summary>
 public sealed class CompressionCodecs : IDisposable
 {

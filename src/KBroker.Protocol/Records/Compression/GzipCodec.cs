@@ -6,8 +6,8 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>gzip (RFC 1952) by the runtime's own zlib.</summary>
 /// <remarks>
-/// The runtime takes the end of its input for the end of the content, and writes nothing at all for empty content. So the
-/// size at the end of the last member is compared here, and the empty member is written by hand.
+/// The runtime takes the end of its input for the end of the content, and writes nothing at all for empty content. So
+/// the size at the end of the last member is compared here, and the empty member is written by hand.
 /// </remarks>
 internal sealed class GzipCodec() : CompressionCodec(CompressionType.Gzip)
 {

@@ -6,9 +6,9 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>The LZ4 frame format by the system's liblz4.</summary>
 /// <remarks>
-/// Written as Kafka's clients write it: one frame of independent blocks of 64 KiB, no checksum but the header's, content size
-/// unknown. Kafka's readers refuse linked blocks and stop at the first end mark, so bytes behind the frame are refused here.
-/// The wrong header checksum of the old message formats is refused by the library.
+/// Written as Kafka's clients write it: one frame of independent blocks of 64 KiB, no checksum but the header's,
+/// content size unknown. Kafka's readers refuse linked blocks and stop at the first end mark, so bytes behind the
+/// frame are refused here. The wrong header checksum of the old message formats is refused by the library.
 /// </remarks>
 internal sealed unsafe class Lz4Codec : CompressionCodec, IDisposable
 {

@@ -28,7 +28,8 @@ internal sealed unsafe class NativeContext : SafeHandle
 
 /// <summary>Idle contexts of one kind, so that an operation need not allocate its own. Bounded; thread-safe.</summary>
 /// <remarks>
-/// Who takes a context owns it: it comes back by <see cref="Return"/>, or is disposed after a failure and never used again.
+/// Who takes a context owns it: it comes back by <see cref="Return"/>, or is disposed after a failure and never used
+/// again.
 /// </remarks>
 internal sealed class NativeContextPool(Func<NativeContext> create) : IDisposable
 {

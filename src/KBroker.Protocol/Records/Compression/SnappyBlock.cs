@@ -7,10 +7,10 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>The raw snappy block format: uvarint length of the content, then literals and copies.</summary>
 /// <remarks>
-/// The low two bits of an element's first byte tell its kind. 00: literal, length - 1 in the upper six bits, or 60 to 63
-/// for one to four length bytes behind. 01: copy of 4 to 11 bytes from up to 2047 bytes back. 10: copy of 1 to 64 bytes, two
-/// bytes of distance. 11: the same with four. A copy may overlap what it writes. A copy element of 3 bytes makes at most 64
-/// bytes of content, which bounds what a block of a given size can hold.
+/// The low two bits of an element's first byte tell its kind. 00: literal, length - 1 in the upper six bits, or 60 to
+/// 63 for one to four length bytes behind. 01: copy of 4 to 11 bytes from up to 2047 bytes back. 10: copy of 1 to 64
+/// bytes, two bytes of distance. 11: the same with four. A copy may overlap what it writes. A copy element of 3 bytes
+/// makes at most 64 bytes of content, which bounds what a block of a given size can hold.
 /// </remarks>
 internal static class SnappyBlock
 {

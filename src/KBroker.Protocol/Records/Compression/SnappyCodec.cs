@@ -5,16 +5,18 @@ namespace KBroker.Protocol.Records;
 
 /// <summary>Snappy in the xerial framing that the Java clients write; a raw block is read too.</summary>
 /// <remarks>
-/// The framing is the magic <c>82 'SNAPPY' 00</c>, int32 version 1, int32 oldest compatible version 1, then blocks of int32
-/// length and one raw snappy block each (content of 32 KiB, but the last). Where streams were put together the 16 header bytes
-/// may come again between blocks. Without the magic the bytes are one raw block, as the Go clients and librdkafka write.
+/// The framing is the magic <c>82 'SNAPPY' 00</c>, int32 version 1, int32 oldest compatible version 1, then blocks of
+/// int32 length and one raw snappy block each (content of 32 KiB, but the last). Where streams were put together the
+/// 16 header bytes may come again between blocks. Without the magic the bytes are one raw block, as the Go clients
+/// and librdkafka write.
 /// </remarks>
 internal sealed class SnappyCodec() : CompressionCodec(CompressionType.Snappy)
 {
     private const int HeaderBytes = 16;
     private const int BlockBytes = 32 * 1024;
 
-    private static ReadOnlySpan<byte> Magic => [0x82, (byte)'S', (byte)'N', (byte)'A', (byte)'P', (byte)'P', (byte)'Y', 0];
+    private static ReadOnlySpan<byte> Magic =>
+        [0x82, (byte)'S', (byte)'N', (byte)'A', (byte)'P', (byte)'P', (byte)'Y', 0];
 
     private protected override void CompressCore(
         ReadOnlySpan<byte> source, IBufferWriter<byte> destination, int level)

@@ -128,7 +128,9 @@ internal sealed unsafe class ZstdCodec : CompressionCodec, IDisposable
         }
     }
 
-    /// <summary>Room for all content where the frame tells its size plausibly: the library then needs no window.</summary>
+    /// <summary>
+    /// Room for all content where the frame tells its size plausibly: the library then needs no window.
+    /// </summary>
     private int FirstOutputBytes(byte* from, int length)
     {
         var known = _library.Value.GetFrameContentSize(from, (nuint)length);
