@@ -345,5 +345,5 @@ def run_command(arguments, stdin=None, seconds=60, check=True, env=None):
     done = subprocess.run(arguments, input=stdin, capture_output=True, timeout=seconds, env=env)
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, arguments))} ended with {done.returncode}\n{out[-2000:]}{err[-2000:]}")
+        raise AssertionError(f"{' '.join(map(str, arguments))} ended with {done.returncode}\n{out[-700:]}{err[-700:]}")
     return out if check else (done.returncode, out, err)
