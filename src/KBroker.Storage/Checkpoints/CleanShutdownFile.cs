@@ -8,14 +8,16 @@ namespace KBroker.Storage.Checkpoints;
 /// start need not look at the logs.
 /// </summary>
 /// <remarks>
-/// JSON: <c>{"version":0,"brokerEpoch":"-1"}</c>. Written last when the broker stops, deleted (and the deletion flushed)
+/// JSON: <c>{"version":0,"brokerEpoch":"-1"}</c>. Written last when the broker stops, deleted (and the deletion
+/// flushed)
 /// first when it starts, so that a crash at any other time leaves none.
 /// </remarks>
 internal static class CleanShutdownFile
 {
     public const string FileName = ".kafka_cleanshutdown";
 
-    public static bool Exists(IFileSystem files, string directory) => files.FileExists(Path.Combine(directory, FileName));
+    public static bool Exists(IFileSystem files, string directory) =>
+        files.FileExists(Path.Combine(directory, FileName));
 
     /// <summary>The broker epoch of the last run; -1 when unknown.</summary>
     public static long ReadBrokerEpoch(IFileSystem files, string directory)

@@ -44,8 +44,9 @@ public sealed record MetaProperties(string ClusterId, int NodeId, Uuid Directory
             throw new LogDirectoryException($"{path}: version {values.GetValueOrDefault("version")} is not 1.");
         if (!values.TryGetValue("cluster.id", out var clusterId) || clusterId.Length == 0)
             throw new LogDirectoryException($"{path} has no cluster.id.");
-        if (!int.TryParse(values.GetValueOrDefault("node.id"), CultureInfo.InvariantCulture, out var nodeId))
-            throw new LogDirectoryException($"{path}: node.id '{values.GetValueOrDefault("node.id")}' is not a number.");
+        var node = values.GetValueOrDefault("node.id");
+        if (!int.TryParse(node, CultureInfo.InvariantCulture, out var nodeId))
+            throw new LogDirectoryException($"{path}: node.id '{node}' is not a number.");
         var directoryId = values.TryGetValue("directory.id", out var id) ? Uuid.Parse(id) : Uuid.Zero;
         return new MetaProperties(clusterId, nodeId, directoryId);
     }

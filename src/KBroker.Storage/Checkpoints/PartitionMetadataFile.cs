@@ -10,7 +10,8 @@ namespace KBroker.Storage.Checkpoints;
 /// </summary>
 /// <remarks>
 /// Text, two lines ended by LF: <c>version: 0</c> and <c>topic_id: </c> with 22 characters of base64url. Written when
-/// the directory is created, on stable storage with the first flush of the log: a directory whose file is missing or torn
+/// the directory is created, on stable storage with the first flush of the log: a directory whose file is missing
+/// or torn
 /// after a crash has only records that nobody was promised.
 /// </remarks>
 internal static class PartitionMetadataFile

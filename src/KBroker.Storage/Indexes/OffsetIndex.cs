@@ -9,7 +9,8 @@ namespace KBroker.Storage.Indexes;
 internal readonly record struct OffsetPosition(long Offset, int Position);
 
 /// <summary>
-/// <c>&lt;base&gt;.index</c>: every <c>index.interval.bytes</c> or so one entry of 8 bytes: int32 offset relative to the
+/// <c>&lt;base&gt;.index</c>: every <c>index.interval.bytes</c> or so one entry of 8 bytes: int32 offset relative
+/// to the
 /// base offset, int32 position, both big-endian, offsets ascending. The offset is the last one of the batch that
 /// starts at the position. Crash behaviour: see <see cref="SparseIndex"/>.
 /// </summary>

@@ -14,8 +14,10 @@ namespace KBroker.Storage.Indexes;
 /// </para>
 /// <para>
 /// Entries reach the file when a page is full and when <see cref="WriteOut"/> is called (roll, close). A crash
-/// loses at most those not yet written, or tears the last one: opening after a crash drops what is torn, out of order or
-/// beyond the log, and the scan of the log's tail adds entries anew. An index says where to start looking, never what is
+/// loses at most those not yet written, or tears the last one: opening after a crash drops what is torn, out of
+/// order or
+/// beyond the log, and the scan of the log's tail adds entries anew. An index says where to start looking, never
+/// what is
 /// there, so a missing entry costs time and not truth.
 /// </para>
 /// </remarks>

@@ -4,7 +4,8 @@ using KBroker.Storage.Files;
 namespace KBroker.Storage.Indexes;
 
 /// <summary>
-/// <c>&lt;base&gt;.txnindex</c>: the aborted transactions whose markers lie in the segment, 34 bytes each: int16 version
+/// <c>&lt;base&gt;.txnindex</c>: the aborted transactions whose markers lie in the segment, 34 bytes each: int16
+/// version
 /// (0), int64 producer id, first offset, last offset, last stable offset, big-endian, ordered by last offset. The file
 /// exists only when there is an entry. Crash behaviour: entries behind the recovery point are dropped and written anew
 /// from the markers when the log's tail is scanned; a torn last entry is cut.

@@ -114,7 +114,10 @@ public readonly record struct AppendResult
     public bool IsSuccess => Error == AppendError.None;
 
     internal static AppendResult Refused(
-        AppendError error, string message, long logStartOffset, IReadOnlyList<RecordError>? recordErrors = null) => new()
+        AppendError error,
+        string message,
+        long logStartOffset,
+        IReadOnlyList<RecordError>? recordErrors = null) => new()
         {
             Error = error,
             ErrorMessage = message,

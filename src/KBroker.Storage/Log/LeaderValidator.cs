@@ -7,7 +7,8 @@ namespace KBroker.Storage.Log;
 internal sealed record Refusal(AppendError Error, string Message, IReadOnlyList<RecordError>? RecordErrors = null);
 
 /// <summary>
-/// Checks what a leader is asked to append and brings it into the form the topic wants: checksum, format, sizes, counts,
+/// Checks what a leader is asked to append and brings it into the form the topic wants: checksum, format, sizes,
+/// counts,
 /// timestamps, keys, codec. It runs outside the log's lock, and touches only the header of the caller's buffer.
 /// </summary>
 internal sealed class LeaderValidator(TopicPartition partition, LogContext context)
@@ -74,7 +75,8 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
         if (!summary.OffsetsConsecutive)
         {
             return new Refusal(
-                AppendError.InvalidRecord, $"The offsets of the records in a batch for {partition} are not consecutive.");
+                AppendError.InvalidRecord,
+                $"The offsets of the records in a batch for {partition} are not consecutive.");
         }
 
         if (CheckRecords(batch, summary, config, nowMs) is { } refusal)

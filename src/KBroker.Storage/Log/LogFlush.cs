@@ -27,6 +27,16 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
     /// <summary>When the last flush ended, ms.</summary>
     public long LastFlushMs => Volatile.Read(ref _lastFlushMs);
 
+    /// <summary>Whether names or finished segments wait for a flush.</summary>
+    public bool IsDirty
+    {
+        get
+        {
+            lock (_roundLock)
+                return _namesDirty || _parentDirty || _sealed.Count > 0;
+        }
+    }
+
     /// <summary>Notes a finished segment, whose indexes and producer snapshot go to stable storage with it.</summary>
     public void AddSealed(LogSegment segment, string? snapshotPath)
     {

@@ -161,7 +161,8 @@ internal sealed class LogLoader(
         {
             var segment = _segments[i];
             if (segment.BaseOffset < end)
-                throw new CorruptLogException(segment.File.Path, 0, $"it overlaps with its predecessor, which ends at {end}");
+                throw new CorruptLogException(segment.File.Path, 0,
+                    $"it overlaps with its predecessor, which ends at {end}");
             segment.TransactionIndex.TruncateTo(segment.BaseOffset);
             var found = new SegmentRecovery(segment, recoveryPoint, config.IndexIntervalBytes)
             {

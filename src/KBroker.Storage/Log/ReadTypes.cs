@@ -2,7 +2,9 @@ using KBroker.Protocol.Records;
 
 namespace KBroker.Storage;
 
-/// <summary>What a read found: a region of a file, not bytes. Dispose <see cref="Records"/> once, sent or not.</summary>
+/// <summary>
+/// What a read found: a region of a file, not bytes. Dispose <see cref="Records"/> once, sent or not.
+/// </summary>
 public readonly record struct ReadResult
 {
     /// <summary>

@@ -5,7 +5,8 @@ using Microsoft.Extensions.Logging;
 namespace KBroker.Storage;
 
 /// <summary>
-/// Deletes renamed files and directories after <c>file.delete.delay.ms</c>. What is still waiting when the broker stops is
+/// Deletes renamed files and directories after <c>file.delete.delay.ms</c>. What is still waiting when the broker
+/// stops is
 /// deleted at the next start, which knows it by its name.
 /// </summary>
 internal sealed class DelayedDeletion(LogContext context) : IDisposable

@@ -41,7 +41,8 @@ internal sealed class LogDirectorySetup(LogManagerOptions options, LogContext co
                 directories[0].Failure);
         }
 
-        ClusterId = options.ClusterId ?? found.Find(static f => f is not null)?.ClusterId ?? options.NewUuid().ToString();
+        ClusterId = options.ClusterId ?? found.Find(static f => f is not null)?.ClusterId
+            ?? options.NewUuid().ToString();
         for (var i = 0; i < directories.Count; i++)
         {
             if (!directories[i].IsOffline)
@@ -80,15 +81,24 @@ internal sealed class LogDirectorySetup(LogManagerOptions options, LogContext co
         }
 
         if (found is not null && found.NodeId != options.NodeId)
-            throw new LogDirectoryException($"{path}: node.id {found.NodeId} is not that of this broker, {options.NodeId}.");
-        if (found is not null && all.Exists(d => d != directory && d.DirectoryId == found.DirectoryId && !d.DirectoryId.IsZero))
-            throw new LogDirectoryException($"{path}: directory.id {found.DirectoryId} is that of another log directory, too.");
+        {
+            throw new LogDirectoryException(
+                $"{path}: node.id {found.NodeId} is not that of this broker, {options.NodeId}.");
+        }
+
+        if (found is { DirectoryId.IsZero: false } && all.Exists(d => d.DirectoryId == found.DirectoryId))
+        {
+            throw new LogDirectoryException(
+                $"{path}: directory.id {found.DirectoryId} is that of another log directory, too.");
+        }
+
         try
         {
             directory.DirectoryId = found is null || found.DirectoryId.IsZero ? NewDirectoryId() : found.DirectoryId;
             if (directory.DirectoryId != found?.DirectoryId)
             {
-                new MetaProperties(ClusterId, options.NodeId, directory.DirectoryId).Write(context.Files, directory.Path);
+                new MetaProperties(ClusterId, options.NodeId, directory.DirectoryId)
+                    .Write(context.Files, directory.Path);
                 context.Logger.LogInformation(
                     "Log directory {Directory} is formatted: cluster {ClusterId}, node {NodeId}, directory id {Id}.",
                     directory.Path,

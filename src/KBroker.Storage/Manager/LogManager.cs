@@ -14,7 +14,8 @@ namespace KBroker.Storage;
 /// and closes everything so that the next start is instant.
 /// </summary>
 /// <remarks>
-/// Order of a start: <see cref="Open"/> (directories are locked and identified), <see cref="OpenMetadataLog"/> (from which the
+/// Order of a start: <see cref="Open"/> (directories are locked and identified), <see cref="OpenMetadataLog"/>
+/// (from which the
 /// caller learns which topics exist), <see cref="LoadLogs"/> (which opens the partitions that should be here).
 /// </remarks>
 public sealed class LogManager : IDisposable
@@ -71,8 +72,10 @@ public sealed class LogManager : IDisposable
         ClusterId = setup.ClusterId;
         foreach (var directory in Directories)
         {
-            directory.CheckpointRecoveryPoints = () => CheckpointRecoveryPoints(directory);
-            directory.CheckpointLogStartOffsets = () => CheckpointLogStartOffsets(directory);
+            directory.CheckpointRecoveryPoints =
+                () => Guard(directory, "writing recovery points", CheckpointRecoveryPoints);
+            directory.CheckpointLogStartOffsets =
+                () => Guard(directory, "writing log start offsets", CheckpointLogStartOffsets);
         }
     }
 
@@ -127,7 +130,8 @@ public sealed class LogManager : IDisposable
 
     /// <summary>Opens the logs in all directories, several at a time, and starts the background work.</summary>
     /// <param name="configOf">
-    /// The configs of a partition, by its name and the topic id on disk (zero where there is none); null for one that should
+    /// The configs of a partition, by its name and the topic id on disk (zero where there is none); null for one
+    /// that should
     /// not be here: its directory is renamed to end with <c>-stray</c> and not looked at again.
     /// </param>
     public void LoadLogs(Func<TopicPartition, Uuid, LogConfig?> configOf)
@@ -341,7 +345,8 @@ public sealed class LogManager : IDisposable
         if (config is null)
         {
             var stray = Path.Combine(directory.Path, MarkedName(partition, StraySuffix));
-            _context.Logger.LogWarning("{Directory} belongs to no partition of this broker; it becomes {Stray}.", path, stray);
+            _context.Logger.LogWarning("{Directory} belongs to no partition of this broker; it becomes {Stray}.",
+                path, stray);
             _context.Files.Rename(path, stray);
             return;
         }
@@ -391,12 +396,25 @@ public sealed class LogManager : IDisposable
         {
             try
             {
-                run(directory);
+                Guard(directory, action, run);
             }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            catch (StorageException)
             {
-                directory.Fail(action, exception);
+                // The directory is offline now, and it was logged; the others go on.
             }
+        }
+    }
+
+    private static void Guard(LogDirectory directory, string action, Action<LogDirectory> run)
+    {
+        directory.ThrowIfOffline();
+        try
+        {
+            run(directory);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw directory.Fail(action, exception);
         }
     }
 
@@ -460,7 +478,8 @@ public sealed class LogManager : IDisposable
         _ownCodecs?.Dispose();
     }
 
-    private ParallelOptions Degree() => new() { MaxDegreeOfParallelism = Math.Max(1, _options.RecoveryThreadsPerDirectory) };
+    private ParallelOptions Degree() =>
+        new() { MaxDegreeOfParallelism = Math.Max(1, _options.RecoveryThreadsPerDirectory) };
 
     /// <summary><c>topic-partition.uuid-suffix</c>, the topic cut so that the name stays within 255 bytes.</summary>
     private string MarkedName(TopicPartition partition, string suffix)

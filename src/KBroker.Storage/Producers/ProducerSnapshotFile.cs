@@ -20,7 +20,8 @@ internal readonly record struct ProducerSnapshotEntry(
 /// </summary>
 /// <remarks>
 /// <para>
-/// Big-endian: int16 version (1); uint32 CRC-32C of everything behind it; int32 number of entries; then per producer int64
+/// Big-endian: int16 version (1); uint32 CRC-32C of everything behind it; int32 number of entries; then per
+/// producer int64
 /// producer id, int16 epoch, int32 last sequence, int64 last offset, int32 offset delta of the last batch, int64 its
 /// timestamp, int32 coordinator epoch, int64 first offset of the open transaction (-1 without one): 46 bytes.
 /// </para>

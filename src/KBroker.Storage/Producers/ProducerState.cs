@@ -24,7 +24,8 @@ internal readonly record struct ProducedBatch(int LastSequence, long LastOffset,
 /// </summary>
 /// <remarks>
 /// A client may have five requests in flight, so a repeated one is among the last five batches; it is answered with the
-/// offsets of then. Example: sequences 0-9, 10-19, 20-29 are appended; 10-19 comes again: its old offset is answered. 40-49
+/// offsets of then. Example: sequences 0-9, 10-19, 20-29 are appended; 10-19 comes again: its old offset is
+/// answered. 40-49
 /// comes: 30 was expected, so it is out of order, and the client sends 30-39 first.
 /// </remarks>
 internal sealed class ProducerState(long producerId)

@@ -46,8 +46,8 @@ internal sealed class ProducerStates
             return ProducerVerdict.Duplicate;
         if (header.ProducerEpoch < state.Epoch)
         {
-            problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch}, which is smaller than the last "
-                + $"seen epoch {state.Epoch}.";
+            problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch}, which is smaller than the "
+                + $"last seen epoch {state.Epoch}.";
             return ProducerVerdict.FencedEpoch;
         }
 
@@ -86,7 +86,8 @@ internal sealed class ProducerStates
     }
 
     /// <summary>Notes an appended marker, which ends the producer's transaction.</summary>
-    /// <returns>The transaction, if it was aborted and had records here; its last stable offset counts the rest.</returns>
+    /// <returns>The transaction, if it was aborted and had records here; its last stable offset counts the
+    /// rest.</returns>
     public AbortedTransaction? AppendMarker(in RecordBatchHeader header, ControlRecordType type, int coordinatorEpoch)
     {
         var state = GetOrAdd(header.ProducerId);

@@ -4,7 +4,8 @@ using KBroker.Storage.Files;
 namespace KBroker.Storage.Segments;
 
 /// <summary>
-/// Walks over the batch headers of a log file without reading what lies between them. It reads in chunks of its buffer, so
+/// Walks over the batch headers of a log file without reading what lies between them. It reads in chunks of its
+/// buffer, so
 /// small batches come many to a read, and a batch larger than the buffer costs one read.
 /// </summary>
 /// <param name="file">The log file.</param>

@@ -39,9 +39,9 @@ public sealed class FileSlice : IRecordsRegion
     {
         ArgumentOutOfRangeException.ThrowIfNegative(position);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(position + (long)destination.Length, Length);
-        var read = _file.File.Read(destination, Position + (long)position);
-        if (read != destination.Length)
-            throw new EndOfStreamException($"{_file.Path} ends before {Position + (long)position + destination.Length}.");
+        var from = Position + (long)position;
+        if (_file.File.Read(destination, from) != destination.Length)
+            throw new EndOfStreamException($"{_file.Path} ends before {from + destination.Length}.");
     }
 
     /// <inheritdoc/>

@@ -37,7 +37,8 @@ internal sealed class LogSegment : IDisposable
         BaseOffset = baseOffset;
         CreatedMs = createdMs;
         File = new SegmentFile(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.Log));
-        OffsetIndex = new OffsetIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.OffsetIndex), baseOffset);
+        OffsetIndex = new OffsetIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.OffsetIndex),
+            baseOffset);
         TimeIndex = new TimeIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TimeIndex), baseOffset);
         TransactionIndex = new TransactionIndex(
             files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TransactionIndex));
@@ -66,7 +67,9 @@ internal sealed class LogSegment : IDisposable
     /// <summary>Whether the segment was closed or deleted.</summary>
     public bool IsClosed => Volatile.Read(ref _closed) != 0;
 
-    /// <summary>The largest timestamp, and the last offset of the batch that brought it; -1 when there is none.</summary>
+    /// <summary>
+    /// The largest timestamp, and the last offset of the batch that brought it; -1 when there is none.
+    /// </summary>
     public TimeIndexEntry MaxTimestamp
     {
         get
@@ -95,7 +98,8 @@ internal sealed class LogSegment : IDisposable
     }
 
     /// <summary>Takes an existing segment as it is; opens no file.</summary>
-    public static LogSegment Open(IFileSystem files, string directory, long baseOffset, in FileEntry log, long jitterMs) =>
+    public static LogSegment Open(IFileSystem files, string directory, long baseOffset, in FileEntry log,
+        long jitterMs) =>
         new(files, directory, baseOffset, log.LastWriteTimeMs)
         {
             RollJitterMs = jitterMs,
@@ -152,7 +156,8 @@ internal sealed class LogSegment : IDisposable
     }
 
     /// <summary>Whether an append must go to a new segment.</summary>
-    public bool ShouldRoll(LogConfig config, int appendBytes, long appendMaxTimestamp, long appendLastOffset, long nowMs)
+    public bool ShouldRoll(LogConfig config, int appendBytes, long appendMaxTimestamp, long appendLastOffset,
+        long nowMs)
     {
         var size = SizeInBytes;
         if (size > config.SegmentBytes - (long)appendBytes && size > 0)

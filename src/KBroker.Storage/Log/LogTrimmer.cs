@@ -1,0 +1,147 @@
+using KBroker.Storage.Producers;
+using KBroker.Storage.Segments;
+
+namespace KBroker.Storage.Log;
+
+/// <summary>
+/// Takes records away from a log: at its start (retention, DeleteRecords), or at its end (truncation).
+/// </summary>
+internal sealed class LogTrimmer(
+    LogState state, LogWriter writer, Action<IReadOnlyList<LogSegment>, long> deleteLater)
+{
+    /// <summary>See <see cref="PartitionLog.DeleteRecordsBefore"/>.</summary>
+    public void DeleteRecordsBefore(long offset)
+    {
+        IReadOnlyList<LogSegment> removed;
+        lock (state.Lock)
+        {
+            if (offset > state.End.Offset)
+            {
+                throw new OffsetOutOfRangeException(
+                    $"Offset {offset} is behind the end {state.End.Offset} of {state.Partition}.");
+            }
+
+            if (offset <= state.StartOffset)
+                return;
+            MoveStart(offset);
+        }
+
+        // The new start is safe before a file goes, so that a crash cannot bring it back.
+        state.Directory.CheckpointLogStartOffsets();
+        lock (state.Lock)
+            removed = RemoveSegmentsBeforeStart();
+        deleteLater(removed, state.Config.FileDeleteDelayMs);
+    }
+
+    /// <summary>See <see cref="PartitionLog.DeleteOldSegments"/>.</summary>
+    public int DeleteOldSegments(long highWatermark)
+    {
+        IReadOnlyList<LogSegment> removed;
+        lock (state.Lock)
+        {
+            if (state.IsClosed || state.Directory.IsOffline)
+                return 0;
+            var all = state.Segments.All;
+            var count = Retention.CountDeletable(
+                all, state.Config, state.StartOffset, state.End.Offset, highWatermark, state.Context.NowMs);
+            if (count == 0)
+                return 0;
+            if (count == all.Length)
+                RollActive();
+            MoveStart(Math.Max(state.StartOffset, state.Segments.All[count].BaseOffset));
+        }
+
+        state.Directory.CheckpointLogStartOffsets();
+        lock (state.Lock)
+            removed = RemoveSegmentsBeforeStart();
+        deleteLater(removed, state.Config.FileDeleteDelayMs);
+        return removed.Count;
+    }
+
+    /// <summary>Rolls; the caller holds the lock.</summary>
+    public void RollActive()
+    {
+        try
+        {
+            writer.Roll();
+        }
+        catch (Exception exception) when (LogState.IsFailure(exception))
+        {
+            throw state.Directory.Fail($"rolling {state.Path}", exception);
+        }
+    }
+
+    private void MoveStart(long offset)
+    {
+        state.StartOffset = offset;
+        state.Epochs.TruncateFromStart(offset);
+    }
+
+    /// <summary>Takes the segments that end at or before the log's start out of the list.</summary>
+    private IReadOnlyList<LogSegment> RemoveSegmentsBeforeStart()
+    {
+        var all = state.Segments.All;
+        var count = 0;
+        while (count < all.Length - 1 && all[count + 1].BaseOffset <= state.StartOffset)
+            count++;
+        if (count == 0)
+            return [];
+        var removed = all[..count];
+        state.Segments.Replace(all[count..]);
+        try
+        {
+            foreach (var segment in removed)
+            {
+                segment.RenameWithSuffix(SegmentPaths.Deleted);
+                state.Context.Files.DeleteFile(SegmentPaths.Of(state.Path, segment.BaseOffset, SegmentPaths.Snapshot));
+            }
+        }
+        catch (Exception exception) when (LogState.IsFailure(exception))
+        {
+            throw state.Directory.Fail($"deleting segments of {state.Path}", exception);
+        }
+
+        state.Flush.NamesChanged();
+        return removed;
+    }
+
+    /// <summary>Cuts the end. The caller holds the lock.</summary>
+    public void TruncateTo(long offset)
+    {
+        var place = state.Reader.Translate(offset);
+        var newEnd = offset;
+        if (place.Segment.TryFindBatch(offset, place.Segment.SizeInBytes, out var position, out var header))
+            newEnd = Math.Min(offset, header.BaseOffset);
+        // A recovery point behind the end would look like damage after a crash.
+        state.Flush.Reset(Math.Min(state.Flush.RecoveryPoint, newEnd));
+        state.Directory.CheckpointRecoveryPoints();
+        if (newEnd < state.StartOffset)
+        {
+            // The batch that goes holds the start; the leader says again where the log starts.
+            state.StartOffset = newEnd;
+            state.Directory.CheckpointLogStartOffsets();
+        }
+
+        var all = state.Segments.All;
+        var keep = Math.Max(0, Array.IndexOf(all, place.Segment));
+        state.Segments.Replace(all[..(keep + 1)]);
+        foreach (var segment in all[(keep + 1)..])
+            DeleteNow(segment);
+        place.Segment.TruncateTo(position, newEnd);
+        state.Epochs.TruncateFromEnd(newEnd);
+        state.End.Reset(newEnd, place.Segment, position);
+        new ProducerReplay(state.Context, state.Path, state.Producers).Run(state.Segments.All, newEnd, newEnd);
+        writer.ForgetSnapshots();
+        state.Flush.NamesChanged();
+    }
+
+    private void DeleteNow(LogSegment segment)
+    {
+        segment.Dispose();
+        state.Context.Files.DeleteFile(segment.File.Path);
+        state.Context.Files.DeleteFile(segment.OffsetIndex.Path);
+        state.Context.Files.DeleteFile(segment.TimeIndex.Path);
+        state.Context.Files.DeleteFile(segment.TransactionIndex.Path);
+        state.Context.Files.DeleteFile(SegmentPaths.Of(state.Path, segment.BaseOffset, SegmentPaths.Snapshot));
+    }
+}

@@ -1,0 +1,198 @@
+using System.Buffers;
+using KBroker.Protocol.Records;
+using KBroker.Storage.Producers;
+using KBroker.Storage.Segments;
+
+namespace KBroker.Storage.Log;
+
+/// <summary>
+/// The writing half of a log: appends, rolls, the clean close. Everything here runs under the log's lock.
+/// </summary>
+internal sealed class LogWriter(LogState state, PartitionLog owner)
+{
+    private long _lastSnapshotOffset = -1;
+    private bool _appended;
+
+    /// <summary>Appends what the validator let pass.</summary>
+    public AppendResult AppendPrepared(
+        AppendWork work, int leaderEpoch, in AppendOptions options, LogConfig config, long nowMs)
+    {
+        state.ThrowIfUnusable();
+        if (work.TotalBytes > config.SegmentBytes && options.Origin != AppendOrigin.MetadataLog)
+        {
+            return AppendResult.Refused(
+                AppendError.RecordListTooLarge,
+                $"Message batch size is {work.TotalBytes} bytes in append to partition {state.Partition}, which "
+                    + $"exceeds the maximum configured segment size of {config.SegmentBytes}.",
+                state.StartOffset);
+        }
+
+        var headers = work.Headers;
+        var isAppendTime = config.MessageTimestampType == TimestampType.LogAppendTime;
+        foreach (ref readonly var header in headers)
+        {
+            var verdict = state.Producers.Check(header, options.Origin, out var duplicate, out var problem);
+            if (verdict == ProducerVerdict.Duplicate)
+                return Duplicate(duplicate, isAppendTime);
+            if (verdict != ProducerVerdict.Append)
+                return Refuse(verdict, problem);
+        }
+
+        var first = state.End.Offset;
+        var next = first;
+        for (var i = 0; i < headers.Length; i++)
+        {
+            RecordBatchEditor.AssignOffsets(work.Batches[i], next, leaderEpoch);
+            headers[i] = headers[i] with { BaseOffset = next, PartitionLeaderEpoch = leaderEpoch };
+            next = headers[i].NextOffset;
+        }
+
+        Write(work, config, nowMs);
+        return new AppendResult
+        {
+            FirstOffset = first,
+            LastOffset = next - 1,
+            LogAppendTimeMs = isAppendTime ? nowMs : -1,
+            LogStartOffset = state.StartOffset,
+            RecordsCount = work.RecordsCount,
+            SizeInBytes = work.TotalBytes,
+        };
+    }
+
+    /// <summary>Appends what was fetched from a leader.</summary>
+    public AppendResult AppendFetched(AppendWork work)
+    {
+        state.ThrowIfUnusable();
+        var headers = work.Headers;
+        var first = state.End.Offset;
+        if (headers.IsEmpty)
+        {
+            return new AppendResult
+            {
+                FirstOffset = first, LastOffset = first - 1, LogAppendTimeMs = -1, LogStartOffset = state.StartOffset,
+            };
+        }
+
+        var next = first;
+        foreach (ref readonly var header in headers)
+        {
+            if (header.BaseOffset < next || header.LastOffsetDelta < 0)
+            {
+                return AppendResult.Refused(
+                    AppendError.CorruptMessage,
+                    $"A batch with offsets {header.BaseOffset} to {header.LastOffset} follows offset {next - 1} "
+                        + $"(partition {state.Partition}).",
+                    state.StartOffset);
+            }
+
+            next = header.NextOffset;
+        }
+
+        Write(work, state.Config, state.Context.NowMs);
+        return new AppendResult
+        {
+            FirstOffset = headers[0].BaseOffset,
+            LastOffset = next - 1,
+            LogAppendTimeMs = -1,
+            LogStartOffset = state.StartOffset,
+            RecordsCount = work.RecordsCount,
+            SizeInBytes = work.TotalBytes,
+        };
+    }
+
+    /// <summary>Writes batches whose offsets are assigned, and moves everything that follows from them.</summary>
+    private void Write(AppendWork work, LogConfig config, long nowMs)
+    {
+        var headers = work.Headers;
+        _appended = true;
+        try
+        {
+            var maxTimestamp = -1L;
+            foreach (ref readonly var header in headers)
+                maxTimestamp = Math.Max(maxTimestamp, header.MaxTimestamp);
+            if (state.Segments.Active.ShouldRoll(config, work.TotalBytes, maxTimestamp, headers[^1].LastOffset, nowMs))
+                Roll();
+            var segment = state.Segments.Active;
+            segment.Append(work.BuildGather(), headers, work.TotalBytes, config.IndexIntervalBytes);
+            for (var i = 0; i < headers.Length; i++)
+                Follow(segment, headers[i], work.Batches[i]);
+            state.End.Set(headers[^1].NextOffset, segment, segment.SizeInBytes);
+        }
+        catch (Exception exception) when (LogState.IsFailure(exception))
+        {
+            throw state.Directory.Fail($"appending to {state.Path}", exception);
+        }
+
+        state.Context.Metrics.Appended(work.TotalBytes, work.RecordsCount);
+    }
+
+    private void Follow(LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes)
+    {
+        state.Epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset);
+        if (!header.IsControl)
+            state.Producers.Append(header);
+        else if (Markers.Follow(state.Producers, header, bytes, state.Context) is { } aborted)
+            segment.TransactionIndex.Append(aborted);
+    }
+
+    private AppendResult Duplicate(in ProducedBatch batch, bool isAppendTime) => new()
+    {
+        FirstOffset = batch.FirstOffset,
+        LastOffset = batch.LastOffset,
+        LogAppendTimeMs = isAppendTime ? batch.Timestamp : -1,
+        LogStartOffset = state.StartOffset,
+        IsDuplicate = true,
+    };
+
+    private AppendResult Refuse(ProducerVerdict verdict, string? problem) => AppendResult.Refused(
+        verdict == ProducerVerdict.FencedEpoch
+            ? AppendError.InvalidProducerEpoch
+            : AppendError.OutOfOrderSequenceNumber,
+        $"{problem} (partition {state.Partition})",
+        state.StartOffset);
+
+    /// <summary>Starts a new segment if the active one has records.</summary>
+    public void Roll()
+    {
+        var active = state.Segments.Active;
+        var offset = state.End.Offset;
+        if (active.SizeInBytes == 0 && active.BaseOffset == offset)
+            return;
+        active.SealIndexes();
+        var snapshot = TakeSnapshot(offset);
+        state.Flush.AddSealed(active, snapshot);
+        var jitterMs = state.Context.RollJitterMs(state.Config);
+        var segment = LogSegment.Create(state.Context.Files, state.Path, offset, state.Context.NowMs, jitterMs);
+        state.Segments.Add(segment);
+        state.End.Set(offset, segment, 0);
+        state.Context.Metrics.Rolled();
+        // Inline flushers run nothing here: the append that rolls must not wait for the disk.
+        if (!state.Directory.Flusher.IsInline && state.Flush.TryQueue())
+            state.Directory.Flusher.Enqueue(owner);
+    }
+
+    private string? TakeSnapshot(long offset)
+    {
+        if (offset <= _lastSnapshotOffset || offset == 0)
+            return null;
+        var path = SegmentPaths.Of(state.Path, offset, SegmentPaths.Snapshot);
+        ProducerSnapshotFile.Write(state.Context.Files, path, state.Producers.ToSnapshot());
+        _lastSnapshotOffset = offset;
+        return path;
+    }
+
+    /// <summary>Puts everything on stable storage, indexes and producer state too.</summary>
+    public void CloseCleanly()
+    {
+        // A log that nobody wrote to is on the disk as it was opened; so an idle partition costs nothing here.
+        if (!_appended && !state.Flush.IsDirty && state.Flush.RecoveryPoint == state.End.Offset)
+            return;
+        var active = state.Segments.Active;
+        active.SealIndexes();
+        state.Flush.AddSealed(active, TakeSnapshot(state.End.Offset));
+        state.Flush.Run(state.Segments, state.End, state.Path);
+    }
+
+    /// <summary>Lets the next roll write a snapshot, wherever it is.</summary>
+    public void ForgetSnapshots() => _lastSnapshotOffset = -1;
+}

@@ -1,0 +1,57 @@
+namespace KBroker.Storage.Tests;
+
+/// <summary>
+/// A clock that moves when the test says so, and calls due one-shot timers on the thread that moves it.
+/// </summary>
+internal sealed class ManualClock(long nowMs) : TimeProvider
+{
+    private readonly List<ManualTimer> _timers = [];
+
+    public long NowMs { get; private set; } = nowMs;
+
+    public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(NowMs);
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+    {
+        var timer = new ManualTimer(this, callback, state);
+        timer.Change(dueTime, period);
+        return timer;
+    }
+
+    public void Advance(long ms)
+    {
+        NowMs += ms;
+        while (_timers.Find(t => t.DueMs <= NowMs) is { } due)
+        {
+            _timers.Remove(due);
+            due.Callback(due.State);
+        }
+    }
+
+    private sealed class ManualTimer(ManualClock clock, TimerCallback callback, object? state) : ITimer
+    {
+        public long DueMs { get; private set; } = long.MaxValue;
+
+        public TimerCallback Callback => callback;
+
+        public object? State => state;
+
+        public bool Change(TimeSpan dueTime, TimeSpan period)
+        {
+            clock._timers.Remove(this);
+            if (dueTime == Timeout.InfiniteTimeSpan)
+                return true;
+            DueMs = clock.NowMs + (long)dueTime.TotalMilliseconds;
+            clock._timers.Add(this);
+            return true;
+        }
+
+        public void Dispose() => clock._timers.Remove(this);
+
+        public ValueTask DisposeAsync()
+        {
+            Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+}

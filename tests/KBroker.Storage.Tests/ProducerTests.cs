@@ -1,0 +1,130 @@
+using KBroker.Protocol.Records;
+
+namespace KBroker.Storage.Tests;
+
+public sealed class ProducerTests
+{
+    [Fact]
+    public void The_last_five_batches_are_recognised_and_answered_with_their_offsets()
+    {
+        using var storage = new TestStorage();
+        for (var i = 0; i < 7; i++)
+            storage.AppendOk(TestStorage.ProducerBatch(7, 0, i * 10, 10));
+        for (var i = 2; i < 7; i++)
+        {
+            var again = storage.AppendOk(TestStorage.ProducerBatch(7, 0, i * 10, 10));
+            Assert.True(again.IsDuplicate);
+            Assert.Equal((i * 10, (i * 10) + 9), (again.FirstOffset, again.LastOffset));
+        }
+
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, 10, 10)));
+        Assert.Equal(70, storage.Log.LogEndOffset);
+    }
+
+    [Fact]
+    public void A_gap_is_out_of_order_and_part_of_a_batch_is_no_duplicate()
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.ProducerBatch(7, 0, 0, 10));
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, 11, 1)));
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, 0, 9)));
+        Assert.True(storage.Append(TestStorage.ProducerBatch(7, 0, 10, 1)).IsSuccess);
+        Assert.True(storage.Append(TestStorage.ProducerBatch(8, 0, 0, 1)).IsSuccess);
+        Assert.True(storage.Append(TestStorage.Batch(1)).IsSuccess);
+    }
+
+    [Fact]
+    public void A_new_epoch_starts_with_sequence_zero_and_fences_the_old_one()
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.ProducerBatch(7, 1, 0, 10));
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 2, 5, 1)));
+        Assert.True(storage.Append(TestStorage.ProducerBatch(7, 2, 0, 1)).IsSuccess);
+        Assert.Equal(AppendError.InvalidProducerEpoch, storage.Append(TestStorage.ProducerBatch(7, 1, 10, 1)).Error);
+    }
+
+    [Fact]
+    public void An_unknown_producer_may_start_anywhere()
+    {
+        using var storage = new TestStorage();
+        Assert.True(storage.Append(TestStorage.ProducerBatch(7, 3, 500, 1)).IsSuccess);
+    }
+
+    [Fact]
+    public void Sequences_wrap_to_zero()
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.ProducerBatch(7, 0, int.MaxValue - 4, 3));
+        storage.AppendOk(TestStorage.ProducerBatch(7, 0, int.MaxValue - 1, 4));
+        Assert.True(storage.AppendOk(TestStorage.ProducerBatch(7, 0, int.MaxValue - 1, 4)).IsDuplicate);
+        Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 2, 1)).IsDuplicate);
+        storage.AppendOk(TestStorage.ProducerBatch(9, 0, int.MaxValue, 1));
+        Assert.False(storage.AppendOk(TestStorage.ProducerBatch(9, 0, 0, 1)).IsDuplicate);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void State_survives_a_restart(bool clean)
+    {
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 1500 });
+        for (var i = 0; i < 12; i++)
+            storage.AppendOk(TestStorage.ProducerBatch(7, 0, i * 3, 3));
+        storage.Log.Flush();
+        if (clean)
+            storage.CloseCleanly();
+        else
+            storage.Crash();
+        storage.Reopen();
+        Assert.True(storage.Log.SegmentCount > 1);
+        Assert.True(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 33, 3)).IsDuplicate);
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, 40, 1)));
+        Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 36, 1)).IsDuplicate);
+    }
+
+    [Fact]
+    public void A_producer_that_is_silent_for_long_is_forgotten_unless_its_transaction_is_open()
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.ProducerBatch(7, 0, 0, 1));
+        storage.AppendOk(TestStorage.ProducerBatch(8, 0, 0, 1, transactional: true));
+        storage.Clock.Advance(86_400_001);
+        storage.Manager.RemoveExpiredProducers();
+        Assert.Equal(8, Assert.Single(storage.Log.GetActiveProducers()).ProducerId);
+    }
+
+    [Theory]
+    [InlineData(ControlRecordType.Abort)]
+    [InlineData(ControlRecordType.Commit)]
+    public void An_open_transaction_bounds_what_is_stable_until_its_marker(ControlRecordType type)
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.Batch(2));
+        storage.AppendOk(TestStorage.ProducerBatch(8, 0, 0, 3, transactional: true));
+        storage.AppendOk(TestStorage.ProducerBatch(9, 0, 0, 1, transactional: true));
+        storage.Log.Flush();
+        storage.CrashAndReopen();
+        Assert.Equal(2, storage.Log.FirstUnstableOffset);
+        Assert.True(storage.Log.AppendAsLeader(new(Marker(8, type)), 0, AppendOptions.Coordinator).IsSuccess);
+        Assert.Equal(5, storage.Log.FirstUnstableOffset);
+        storage.Log.Flush();
+        storage.CrashAndReopen();
+        Assert.Equal(5, storage.Log.FirstUnstableOffset);
+        AbortedTransaction[] aborted = type == ControlRecordType.Abort ? [new AbortedTransaction(8, 2, 6, 5)] : [];
+        Assert.Equal(aborted, storage.Log.GetAbortedTransactions(0, 7));
+        Assert.Empty(storage.Log.GetAbortedTransactions(0, 2));
+    }
+
+    private static byte[] Marker(long producerId, ControlRecordType type)
+    {
+        using var builder = new RecordBatchBuilder(
+            new RecordBatchOptions { IsControl = true, IsTransactional = true, ProducerId = producerId,
+                ProducerEpoch = 0 },
+            TestStorage.Codecs);
+        builder.Append(1_700_000_000_000, ControlRecord.Key(type), ControlRecord.EndTransactionValue(1));
+        return builder.Build().ToArray();
+    }
+
+    private static void AssertOutOfOrder(AppendResult result) =>
+        Assert.Equal(AppendError.OutOfOrderSequenceNumber, result.Error);
+}
