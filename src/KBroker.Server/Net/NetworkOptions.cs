@@ -43,7 +43,7 @@ public sealed record NetworkOptions
 
     /// <summary>
     /// Not a Kafka property: file regions of fewer bytes are read and sent with the bytes around them, larger ones by
-    /// sendfile. See README.md for the measurement behind the default.
+    /// sendfile. See Net/README.md for the measurement behind the default.
     /// </summary>
     public int SendFileMinBytes { get; init; } = 16 * 1024;
 
