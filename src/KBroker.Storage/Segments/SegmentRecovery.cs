@@ -58,7 +58,7 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
             var status = RecordBatches.Inspect(new ReadOnlySequence<byte>(rest), out var header);
             if (status == RecordBatchStatus.Incomplete)
             {
-                if (position + read >= length)
+                if (position - consumed + read >= length)
                     return "a batch ends behind the end of the file";
                 if (consumed == 0 && !Grow(ref buffer, header.SizeInBytes, length - position))
                     return $"a batch of {header.SizeInBytes} bytes does not fit into the file";

@@ -39,6 +39,7 @@ internal static class FeatureChanges
         return new(
             new()
             {
+                ErrorMessage = null,
                 Results = [.. request.FeatureUpdates.Select(u => new UpdateFeaturesResponse.UpdatableFeatureResult
                 {
                     Feature = u.Feature, ErrorCode = ErrorCode.None, ErrorMessage = "NONE",

@@ -41,7 +41,7 @@ internal static class PartitionChanges
     {
         var response = new AlterPartitionReassignmentsResponse
         {
-            AllowReplicationFactorChange = request.AllowReplicationFactorChange,
+            AllowReplicationFactorChange = request.AllowReplicationFactorChange, ErrorMessage = null,
         };
         var records = new List<MetadataRecord>();
         foreach (var topic in request.Topics)
@@ -51,7 +51,7 @@ internal static class PartitionChanges
             {
                 var result = new AlterPartitionReassignmentsResponse.ReassignablePartitionResponse
                 {
-                    PartitionIndex = partition.PartitionIndex,
+                    PartitionIndex = partition.PartitionIndex, ErrorMessage = null,
                 };
                 try
                 {
@@ -75,7 +75,7 @@ internal static class PartitionChanges
     public static Change<ListPartitionReassignmentsResponse> ListReassignments(
         ControlState state, ListPartitionReassignmentsRequest request)
     {
-        var response = new ListPartitionReassignmentsResponse();
+        var response = new ListPartitionReassignmentsResponse { ErrorMessage = null };
         var topics = request.Topics is { } asked
             ? asked.Select(t => (Topic: state.Image.Topics.Find(t.Name), Wanted: (ICollection<int>?)t.PartitionIndexes))
             : state.Image.Topics.ByName.Values.Select(t => ((TopicImage?)t, (ICollection<int>?)null));

@@ -17,8 +17,8 @@ internal static class TopicChanges
             });
         var response = new DeleteTopicsResponse();
         var records = new List<MetadataRecord>();
-        var names = asked.Where(a => a.Name is not null).CountBy(a => a.Name!).ToDictionary(StringComparer.Ordinal);
-        var ids = asked.Where(a => !a.Id.IsZero).CountBy(a => a.Id).ToDictionary();
+        var names = asked.Where(a => a.Name is not null && a.Id.IsZero).CountBy(a => a.Name!).ToDictionary(StringComparer.Ordinal);
+        var ids = asked.Where(a => a.Name is null && !a.Id.IsZero).CountBy(a => a.Id).ToDictionary();
         foreach (var (name, id) in asked.Distinct())
         {
             var (error, message, topic) = Resolve(state.Image.Topics, name, id, names, ids);
@@ -50,7 +50,7 @@ internal static class TopicChanges
             response.Results.Add(new() { Name = name, ErrorCode = ErrorCode.InvalidRequest, ErrorMessage = Texts.DuplicateTopic });
         foreach (var topic in request.Topics.Where(t => !duplicates.Contains(t.Name)))
         {
-            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult { Name = topic.Name };
+            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult { Name = topic.Name, ErrorMessage = null };
             response.Results.Add(result);
             try
             {

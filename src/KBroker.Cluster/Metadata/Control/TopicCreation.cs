@@ -83,6 +83,7 @@ internal static class TopicCreation
         {
             Name = topic.Name,
             TopicId = id,
+            ErrorMessage = null,
             NumPartitions = partitions.Count,
             ReplicationFactor = (short)((PartitionRecord)partitions[0].Message).Replicas.Count,
             Configs = Describe(new TopicConfigValues(state.Broker, overrides)),
