@@ -1,5 +1,7 @@
 using System.Net.Sockets;
 using KBroker.Cluster.Configuration;
+using KBroker.Cluster.Metadata;
+using KBroker.Server.Net.Listeners;
 using KBroker.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -125,7 +127,8 @@ public sealed class Broker : IAsyncDisposable
     private static string? Explain(Exception failure) => failure switch
     {
         BrokerStartException or OperationCanceledException => null,
-        ConfigException or LogDirectoryException or IOException or UnauthorizedAccessException => failure.Message,
+        ConfigException or ListenerConfigurationException or LogDirectoryException or InvalidMetadataException
+            or ControllerException or IOException or UnauthorizedAccessException => failure.Message,
         SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse } =>
             "The address of a listener is already in use",
         SocketException => $"A listener cannot be opened: {failure.Message}",
