@@ -11,7 +11,7 @@ namespace KBroker.Server.Handlers;
 /// </summary>
 /// <remarks>
 /// With a transactional id it would open or recover a transaction; there is no transaction coordinator yet, so that is
-/// INVALID_REQUEST (FindCoordinator for transactions is not served either, so clients stop before this). Without
+/// INVALID_REQUEST (FindCoordinator finds none, so clients stop before this). Without
 /// one, id and epoch given by the client (version 3 and later) do not matter: it gets a new id, as in Kafka.
 /// </remarks>
 /// <param name="producerIds">Where ids come from.</param>

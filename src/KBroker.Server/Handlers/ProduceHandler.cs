@@ -31,6 +31,9 @@ public sealed class ProduceHandler(
     /// <summary>The client id with which Kafka's own tools may write to internal topics.</summary>
     private const string AdminClientId = "__admin_client";
 
+    /// <summary>Clients that send an older version may have consumers that know no zstd (KIP-110).</summary>
+    private const short FirstVersionWithZstd = 7;
+
     /// <inheritdoc/>
     public override ApiKey ApiKey => ApiKey.Produce;
 
@@ -76,13 +79,14 @@ public sealed class ProduceHandler(
             : ValueTask.FromResult<IResponseMessage?>(response);
     }
 
-    private static bool IsTransactional(in ReadOnlySequence<byte> records)
+    /// <summary>The header of the first batch; all zeros when there is none that can be read.</summary>
+    private static RecordBatchHeader FirstHeader(in ReadOnlySequence<byte> records)
     {
         Span<byte> header = stackalloc byte[RecordBatchLayout.HeaderSize];
         if (records.Length < header.Length)
-            return false;
+            return default;
         records.Slice(0, header.Length).CopyTo(header);
-        return RecordBatchHeader.TryParse(header, out var batch) && batch.IsTransactional;
+        return RecordBatchHeader.TryParse(header, out var batch) && batch.Magic == 2 ? batch : default;
     }
 
     private static ProduceResponse.PartitionProduceResponse Answer(int index, in PartitionAppend appended)
@@ -143,7 +147,15 @@ public sealed class ProduceHandler(
         var error = partitions.Find(topicPartition, out partition);
         if (error != ErrorCode.None)
             return PartitionAppend.Refused(error, partitions.OfflineReason(topicPartition));
-        if (IsTransactional(bytes))
+        var header = FirstHeader(bytes);
+        if (header.Compression == CompressionType.Zstd && context.ApiVersion < FirstVersionWithZstd)
+        {
+            return PartitionAppend.Refused(
+                ErrorCode.UnsupportedCompressionType,
+                $"Produce requests with version {context.ApiVersion} are not allowed to use ZStandard compression");
+        }
+
+        if (header.IsTransactional)
         {
             return PartitionAppend.Refused(
                 ErrorCode.InvalidTxnState, "This version of KBroker has no transactions yet; the batch is transactional");

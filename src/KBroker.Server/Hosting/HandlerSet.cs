@@ -39,6 +39,7 @@ internal static class HandlerSet
             new OffsetForLeaderEpochHandler(partitions, authorizer),
             new DeleteRecordsHandler(partitions, authorizer),
             new InitProducerIdHandler(producerIds, authorizer),
+            new FindCoordinatorHandler(),
             new CreateTopicsHandler(controller, authorizer),
             new DeleteTopicsHandler(controller, metadata, authorizer),
             new CreatePartitionsHandler(controller, authorizer),
