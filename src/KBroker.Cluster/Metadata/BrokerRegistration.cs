@@ -23,7 +23,8 @@ public readonly record struct FeatureRange(short Min, short Max)
     public override string ToString() => $"{Min}-{Max}";
 }
 
-/// <summary>A broker as the metadata knows it: <c>RegisterBrokerRecord</c> with all later changes applied. Immutable.</summary>
+/// <summary>A broker as the metadata knows it: <c>RegisterBrokerRecord</c> with all later changes applied.
+/// Immutable.</summary>
 public sealed record BrokerRegistration
 {
     /// <summary>The broker's node id.</summary>

@@ -2,7 +2,8 @@ using System.Collections.Immutable;
 
 namespace KBroker.Cluster.Metadata;
 
-/// <summary>The types of resource that carry configs; the values are on the wire and in records (KIP-133 and later).</summary>
+/// <summary>The types of resource that carry configs; the values are on the wire and in records (KIP-133 and
+/// later).</summary>
 public enum ConfigResourceType : sbyte
 {
     /// <summary>Not a valid type.</summary>
@@ -44,7 +45,8 @@ public sealed class ConfigurationsImage
     public static readonly ConfigurationsImage Empty =
         new(ImmutableDictionary<ConfigResource, ImmutableSortedDictionary<string, string>>.Empty);
 
-    internal ConfigurationsImage(ImmutableDictionary<ConfigResource, ImmutableSortedDictionary<string, string>> resources) =>
+    internal ConfigurationsImage(ImmutableDictionary<ConfigResource, ImmutableSortedDictionary<string,
+        string>> resources) =>
         Resources = resources;
 
     /// <summary>Every resource with at least one value.</summary>

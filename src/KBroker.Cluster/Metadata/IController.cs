@@ -15,18 +15,22 @@ namespace KBroker.Cluster.Metadata;
 /// </remarks>
 public interface IController : IAsyncDisposable
 {
-    /// <summary>Creates topics. From version 5 on the answer carries configs: cut them out for who may not see them.</summary>
-    ValueTask<CreateTopicsResponse> CreateTopicsAsync(CreateTopicsRequest request, CancellationToken cancellation = default);
+    /// <summary>Creates topics. From version 5 on the answer carries configs: cut them out for who may not see
+    /// them.</summary>
+    ValueTask<CreateTopicsResponse> CreateTopicsAsync(CreateTopicsRequest request,
+        CancellationToken cancellation = default);
 
     /// <summary>Deletes topics, by name or by id.</summary>
-    ValueTask<DeleteTopicsResponse> DeleteTopicsAsync(DeleteTopicsRequest request, CancellationToken cancellation = default);
+    ValueTask<DeleteTopicsResponse> DeleteTopicsAsync(DeleteTopicsRequest request,
+        CancellationToken cancellation = default);
 
     /// <summary>Adds partitions to topics.</summary>
     ValueTask<CreatePartitionsResponse> CreatePartitionsAsync(
         CreatePartitionsRequest request, CancellationToken cancellation = default);
 
     /// <summary>Replaces all dynamic configs of each resource.</summary>
-    ValueTask<AlterConfigsResponse> AlterConfigsAsync(AlterConfigsRequest request, CancellationToken cancellation = default);
+    ValueTask<AlterConfigsResponse> AlterConfigsAsync(AlterConfigsRequest request,
+        CancellationToken cancellation = default);
 
     /// <summary>Sets, removes, appends to and subtracts from dynamic configs.</summary>
     ValueTask<IncrementalAlterConfigsResponse> IncrementalAlterConfigsAsync(

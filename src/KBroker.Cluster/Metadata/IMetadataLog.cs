@@ -44,7 +44,8 @@ public interface IMetadataSubscriber
 /// <param name="LastFetchTimestampMs">When it last fetched; for the leader, now.</param>
 /// <param name="LastCaughtUpTimestampMs">When it last had everything; for the leader, now.</param>
 public sealed record QuorumReplica(
-    int NodeId, KBroker.Protocol.Uuid DirectoryId, long LogEndOffset, long LastFetchTimestampMs, long LastCaughtUpTimestampMs);
+    int NodeId, KBroker.Protocol.Uuid DirectoryId, long LogEndOffset, long LastFetchTimestampMs,
+        long LastCaughtUpTimestampMs);
 
 /// <summary>The state of the quorum that writes the metadata log.</summary>
 /// <param name="LeaderId">Node id of the leader; -1 when there is none.</param>

@@ -34,7 +34,8 @@ public sealed record LocalControllerOptions
 }
 
 /// <summary>
-/// The controller of a cluster whose metadata log is in this process. One loop does everything in turn: it takes the requests
+/// The controller of a cluster whose metadata log is in this process. One loop does everything in turn: it takes the
+/// requests
 /// that are waiting, lets each build on the ones before it, and makes all of them durable with one flush.
 /// </summary>
 public sealed class LocalController : IController
@@ -86,16 +87,20 @@ public sealed class LocalController : IController
     }
 
     /// <inheritdoc/>
-    public ValueTask<CreateTopicsResponse> CreateTopicsAsync(CreateTopicsRequest request, CancellationToken cancellation) =>
+    public ValueTask<CreateTopicsResponse> CreateTopicsAsync(CreateTopicsRequest request,
+        CancellationToken cancellation) =>
         RunAsync(
             state => TopicCreation.Create(state, request, _collisions),
-            (e, m) => new() { Topics = request.Topics.ConvertAll(t => TopicCreation.Failed(t.Name, e, m)) }, cancellation);
+            (e, m) => new() { Topics = request.Topics.ConvertAll(t =>
+                TopicCreation.Failed(t.Name, e, m)) }, cancellation);
 
     /// <inheritdoc/>
-    public ValueTask<DeleteTopicsResponse> DeleteTopicsAsync(DeleteTopicsRequest request, CancellationToken cancellation) =>
+    public ValueTask<DeleteTopicsResponse> DeleteTopicsAsync(DeleteTopicsRequest request,
+        CancellationToken cancellation) =>
         RunAsync(
             state => TopicChanges.Delete(state, request),
-            (e, m) => new() { Responses = TopicChanges.Asked(request).ConvertAll(t => TopicChanges.Deleted(t.Name, t.Id, e, m)) },
+            (e, m) => new() { Responses = TopicChanges.Asked(request).ConvertAll(t =>
+                TopicChanges.Deleted(t.Name, t.Id, e, m)) },
             cancellation);
 
     /// <inheritdoc/>
@@ -112,7 +117,8 @@ public sealed class LocalController : IController
             cancellation);
 
     /// <inheritdoc/>
-    public ValueTask<AlterConfigsResponse> AlterConfigsAsync(AlterConfigsRequest request, CancellationToken cancellation) =>
+    public ValueTask<AlterConfigsResponse> AlterConfigsAsync(AlterConfigsRequest request,
+        CancellationToken cancellation) =>
         RunAsync(
             state => ConfigChanges.AlterWhole(state, request),
             (e, m) => new()
@@ -130,7 +136,8 @@ public sealed class LocalController : IController
             state => ConfigChanges.AlterIncrementally(state, request),
             (e, m) => new()
             {
-                Responses = request.Resources.ConvertAll(r => new IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
+                Responses = request.Resources.ConvertAll(r =>
+                    new IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
                 {
                     ErrorCode = e, ErrorMessage = m, ResourceType = r.ResourceType, ResourceName = r.ResourceName,
                 }),
@@ -140,7 +147,8 @@ public sealed class LocalController : IController
     /// <inheritdoc/>
     public ValueTask<ElectLeadersResponse> ElectLeadersAsync(
         ElectLeadersRequest request, short requestVersion, CancellationToken cancellation) => RunAsync(
-            state => PartitionChanges.Elect(state, request, requestVersion), (e, _) => new() { ErrorCode = e }, cancellation);
+            state => PartitionChanges.Elect(state, request, requestVersion), (e, _) =>
+                new() { ErrorCode = e }, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<AlterPartitionReassignmentsResponse> AlterPartitionReassignmentsAsync(
@@ -172,7 +180,8 @@ public sealed class LocalController : IController
     /// <inheritdoc/>
     public ValueTask<UnregisterBrokerResponse> UnregisterBrokerAsync(
         UnregisterBrokerRequest request, CancellationToken cancellation) => RunAsync(
-            state => NodeChanges.Unregister(state, request), (e, m) => new() { ErrorCode = e, ErrorMessage = m }, cancellation);
+            state => NodeChanges.Unregister(state, request), (e, m) =>
+                new() { ErrorCode = e, ErrorMessage = m }, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<AlterPartitionResponse> AlterPartitionAsync(
@@ -196,7 +205,8 @@ public sealed class LocalController : IController
     }
 
     /// <inheritdoc/>
-    public async ValueTask BeginControlledShutdownAsync(int brokerId, long brokerEpoch, CancellationToken cancellation) =>
+    public async ValueTask BeginControlledShutdownAsync(int brokerId, long brokerEpoch,
+        CancellationToken cancellation) =>
         await ChangeAsync(state => NodeChanges.BeginShutdown(state, brokerId, brokerEpoch), cancellation);
 
     /// <summary>Does what is waiting, then stops.</summary>
@@ -314,7 +324,8 @@ public sealed class LocalController : IController
     }
 
     private sealed class Operation<T>(
-        LocalController controller, Func<ControlState, Change<T>> change, Func<ErrorCode, string, T> failed) : IOperation
+        LocalController controller, Func<ControlState, Change<T>> change, Func<ErrorCode, string, T> failed)
+            : IOperation
     {
         private readonly TaskCompletionSource<T> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private T? _response;
@@ -324,7 +335,8 @@ public sealed class LocalController : IController
         public void Run()
         {
             var options = controller._options;
-            var state = new ControlState(controller._log.PendingImage, options.StaticConfigs, options.NodeId, options.NewUuid);
+            var state = new ControlState(controller._log.PendingImage, options.StaticConfigs, options.NodeId,
+                options.NewUuid);
             var (response, records) = change(state);
             controller.Append(records);
             _response = response;

@@ -34,7 +34,8 @@ public sealed record MetadataLogOptions
     /// <summary><c>metadata.max.retention.bytes</c>: log and snapshots together; -1 for no limit.</summary>
     public long MaxRetentionBytes { get; init; } = 100 * 1024 * 1024;
 
-    /// <summary><c>metadata.max.retention.ms</c>: how old a snapshot may grow that is not the newest; -1 for no limit.</summary>
+    /// <summary><c>metadata.max.retention.ms</c>: how old a snapshot may grow that is not the newest; -1 for no
+    /// limit.</summary>
     public long MaxRetentionMs { get; init; } = 604_800_000;
 
     /// <summary>The file system.</summary>
@@ -51,16 +52,20 @@ public sealed record MetadataLogOptions
 }
 
 /// <summary>
-/// The metadata log in the own directory, <c>__cluster_metadata-0</c>, in the format of Apache Kafka's raft client with this node
+/// The metadata log in the own directory, <c>__cluster_metadata-0</c>, in the format of Apache Kafka's raft client with
+/// this node
 /// as the only voter. A record is committed as soon as it is on this node's disk.
 /// </summary>
 /// <remarks>
-/// Batches of records as in any log, framed by <see cref="MetadataRecordCodec"/>. One append is one batch, or several between
+/// Batches of records as in any log, framed by <see cref="MetadataRecordCodec"/>. One append is one batch, or several
+/// between
 /// a begin and an end record: after a crash all of it is there or nothing. Each start begins a new leader epoch: first
-/// <c>quorum-state</c> says so, then a LeaderChange record. Snapshots (<c>*.checkpoint</c>) make the older part of the log
+/// <c>quorum-state</c> says so, then a LeaderChange record. Snapshots (<c>*.checkpoint</c>) make the older part of the
+/// log
 /// unnecessary. Opening replays the newest snapshot and the log behind it.
 /// <para>
-/// Reading the image is free for any thread; <see cref="Append"/> and <see cref="CommitAsync"/> belong to one thread, the controller's.
+/// Reading the image is free for any thread; <see cref="Append"/> and <see cref="CommitAsync"/> belong to one thread,
+/// the controller's.
 /// </para>
 /// </remarks>
 public sealed class LocalMetadataLog : IMetadataLog
@@ -110,11 +115,13 @@ public sealed class LocalMetadataLog : IMetadataLog
     private long NowMs => _options.Time.GetUtcNow().ToUnixTimeMilliseconds();
 
     /// <summary>Replays the directory. Nothing is written.</summary>
-    /// <exception cref="InvalidMetadataException">Something in it cannot be read, or does not fit; the message says where.</exception>
+    /// <exception cref="InvalidMetadataException">Something in it cannot be read, or does not fit; the message says
+    /// where.</exception>
     public static LocalMetadataLog Open(MetadataLogOptions options) => new(options);
 
     /// <summary>
-    /// Begins a new leader epoch and, in a new directory, writes the bootstrap records. Everything is on stable storage when
+    /// Begins a new leader epoch and, in a new directory, writes the bootstrap records. Everything is on stable storage
+    /// when
     /// it returns.
     /// </summary>
     /// <exception cref="InvalidMetadataException">The directory belongs to a quorum with other voters.</exception>
@@ -124,8 +131,10 @@ public sealed class LocalMetadataLog : IMetadataLog
         var state = QuorumStateFile.Read(_options.Files, _log.Path);
         CheckVoters(state);
         var epoch = Math.Max(
-            state?.LeaderEpoch ?? 0, Math.Max(_log.LeaderEpochs.LatestEpoch, PendingImage.Provenance.LastContainedEpoch)) + 1;
-        new QuorumStateFile(_options.NodeId, epoch, -1, Uuid.Zero, [_options.NodeId], _voters.KRaftVersion > 0 ? (short)1 : (short)0)
+            state?.LeaderEpoch ?? 0, Math.Max(_log.LeaderEpochs.LatestEpoch,
+                PendingImage.Provenance.LastContainedEpoch)) + 1;
+        new QuorumStateFile(_options.NodeId, epoch, -1, Uuid.Zero, [_options.NodeId], _voters.KRaftVersion > 0
+            ? (short)1 : (short)0)
             .Write(_options.Files, _log.Path);
         _leaderEpoch = epoch;
         AppendLeaderChange(epoch);
@@ -138,10 +147,12 @@ public sealed class LocalMetadataLog : IMetadataLog
         Publish();
         _logger.LogInformation(
             "Metadata log: leader of epoch {Epoch}, {Topics} topics, metadata.version {Version}, next offset {Offset}.",
-            epoch, Image.Topics.Count, SupportedFeatures.MetadataVersionName(Image.Features.MetadataVersion), _log.LogEndOffset);
+            epoch, Image.Topics.Count, SupportedFeatures.MetadataVersionName(Image.Features.MetadataVersion),
+                _log.LogEndOffset);
     }
 
-    /// <summary>Appends records, all or none of them, and builds <see cref="PendingImage"/>. Nothing is flushed or published.</summary>
+    /// <summary>Appends records, all or none of them, and builds <see cref="PendingImage"/>. Nothing is flushed or
+    /// published.</summary>
     /// <returns>Offset of the last record.</returns>
     /// <exception cref="InvalidMetadataException">The records do not fit the image; nothing is appended.</exception>
     /// <exception cref="StorageException">Writing failed; the log is offline.</exception>
@@ -199,7 +210,8 @@ public sealed class LocalMetadataLog : IMetadataLog
             _voters.KRaftVersion);
     }
 
-    /// <summary>Writes a snapshot of the committed image, if it contains anything that the newest one does not.</summary>
+    /// <summary>Writes a snapshot of the committed image, if it contains anything that the newest one does
+    /// not.</summary>
     /// <exception cref="StorageException">Writing failed.</exception>
     public void WriteSnapshot()
     {
@@ -217,7 +229,8 @@ public sealed class LocalMetadataLog : IMetadataLog
         RemoveOld(directory, existing);
     }
 
-    /// <summary>Waits for a snapshot that is being written. The log itself is closed by the <see cref="LogManager"/>.</summary>
+    /// <summary>Waits for a snapshot that is being written. The log itself is closed by the
+    /// <see cref="LogManager"/>.</summary>
     public async ValueTask CloseAsync()
     {
         await _snapshotTask.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -230,8 +243,8 @@ public sealed class LocalMetadataLog : IMetadataLog
             ? _voters.Voters?.Voters.ConvertAll(v => v.VoterId) : state?.CurrentVoters;
         if (voters is { Count: > 0 } && (voters.Count != 1 || voters[0] != _options.NodeId))
             throw new InvalidMetadataException(
-                $"{_log.Path} belongs to a quorum with the voters [{string.Join(", ", voters)}]; node {_options.NodeId} can only "
-                + "lead a quorum of its own.");
+                $"{_log.Path} belongs to a quorum with the voters [{string.Join(", ", voters)}]; "
+                + $"node {_options.NodeId} can only lead a quorum of its own.");
     }
 
     private void AppendLeaderChange(int epoch)
@@ -254,26 +267,33 @@ public sealed class LocalMetadataLog : IMetadataLog
         PendingImage = next;
     }
 
-    /// <summary>The bootstrap records are those of bootstrap.checkpoint, which is written first where it is missing.</summary>
+    /// <summary>The bootstrap records are those of bootstrap.checkpoint, which is written first where it is
+    /// missing.</summary>
     private void AppendBootstrap()
     {
         var path = Path.Combine(Path.GetDirectoryName(_log.Path)!, SnapshotFile.BootstrapFileName);
         if (!_options.Files.FileExists(path))
         {
             var image = MetadataImage.Empty with { Features = new FeaturesImage(_options.BootstrapFeatures) };
-            SnapshotFile.Write(_options.Files, path, MetadataImageWriter.Records(image), QuorumVoters.Static, 0, 0, NowMs);
+            SnapshotFile.Write(_options.Files, path, MetadataImageWriter.Records(image), QuorumVoters.Static, 0, 0,
+                NowMs);
         }
 
-        var records = SnapshotFile.Read(_options.Files, path, _codecs).Records.Select(r => new MetadataRecord(r, 0)).ToList();
+        var records = SnapshotFile.Read(_options.Files, path, _codecs).Records.Select(r =>
+            new MetadataRecord(r, 0)).ToList();
         if (!records.Any(r => r.Message is FeatureLevelRecord { Name: SupportedFeatures.MetadataVersion }))
             throw new InvalidMetadataException($"{path} has no metadata.version.");
-        // With ELR the cluster-wide minimum must be a stored value, or a change of the broker's file could lose data unnoticed.
-        if (records.Any(r => r.Message is FeatureLevelRecord { Name: SupportedFeatures.EligibleLeaderReplicas, FeatureLevel: > 0 }))
+        // With ELR the cluster-wide minimum must be a stored value, or a change of the broker's file could lose data
+        // unnoticed.
+        if (records.Any(r =>
+            r.Message is FeatureLevelRecord { Name: SupportedFeatures.EligibleLeaderReplicas, FeatureLevel: > 0 }))
             records.Add(new(new ConfigRecord
             {
-                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = "", Name = "min.insync.replicas", Value = "1",
+                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = "", Name = "min.insync.replicas",
+                    Value = "1",
             }, 0));
-        Append([new(new BeginTransactionRecord { Name = "Bootstrap records" }, 0), .. records, new(new EndTransactionRecord(), 0)]);
+        Append([new(new BeginTransactionRecord { Name = "Bootstrap records" }, 0), .. records,
+            new(new EndTransactionRecord(), 0)]);
     }
 
     private long Write(IReadOnlyList<MetadataRecord> records, long nowMs)
@@ -295,7 +315,8 @@ public sealed class LocalMetadataLog : IMetadataLog
         for (var start = 0; start < values.Count;)
         {
             var count = 0;
-            for (long size = 0; start + count < values.Count && count < MaxRecordsPerBatch && (count == 0 || size < MaxBytesPerBatch);)
+            for (long size = 0; start + count < values.Count && count < MaxRecordsPerBatch && (count == 0
+                || size < MaxBytesPerBatch);)
                 size += values[start + count++].Length;
             last = WriteBatch(MetadataBatches.Data(values.GetRange(start, count), 0, LeaderEpoch, nowMs));
             start += count;
@@ -345,7 +366,8 @@ public sealed class LocalMetadataLog : IMetadataLog
         });
     }
 
-    /// <summary>Deletes snapshots, and the log before them, that are too old or too much; the newest always stays.</summary>
+    /// <summary>Deletes snapshots, and the log before them, that are too old or too much; the newest always
+    /// stays.</summary>
     private void RemoveOld(string directory, List<SnapshotId> snapshots)
     {
         var sizes = _options.Files.ListFiles(directory).ToDictionary(f => f.Name, StringComparer.Ordinal);

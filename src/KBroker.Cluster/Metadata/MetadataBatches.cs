@@ -45,7 +45,8 @@ internal static class MetadataBatches
 
     /// <summary>A batch of control records.</summary>
     public static byte[] Control(
-        IReadOnlyList<(ControlRecordType Type, IMessage Message)> records, long baseOffset, int leaderEpoch, long timestampMs)
+        IReadOnlyList<(ControlRecordType Type, IMessage Message)> records, long baseOffset, int leaderEpoch,
+            long timestampMs)
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {

@@ -52,7 +52,8 @@ public sealed class MetadataDelta
     /// <summary>Number of records replayed so far.</summary>
     public int RecordCount { get; private set; }
 
-    /// <summary>Ids of the topics that were created or of which a partition was created or changed; none of them deleted.</summary>
+    /// <summary>Ids of the topics that were created or of which a partition was created or changed; none of them
+    /// deleted.</summary>
     public IReadOnlyCollection<Uuid> ChangedTopicIds => _touched.Keys;
 
     /// <summary>The topics of <see cref="From"/> that are gone.</summary>
@@ -106,7 +107,8 @@ public sealed class MetadataDelta
                 break;
             default:
                 if (!ReplayNode(record) && !ReplaySecurity(record))
-                    throw new InvalidMetadataException($"Metadata records of type {record.GetType().Name} are not known.");
+                    throw new InvalidMetadataException(
+                        $"Metadata records of type {record.GetType().Name} are not known.");
                 break;
         }
     }
@@ -273,7 +275,8 @@ public sealed class MetadataDelta
         return builder;
     }
 
-    /// <summary>The partitions of one topic while they change. Partition records may come in any order within one delta.</summary>
+    /// <summary>The partitions of one topic while they change. Partition records may come in any order within one
+    /// delta.</summary>
     private sealed class TopicBuilder(TopicImage topic)
     {
         private readonly List<PartitionImage?> _partitions = [.. topic.Partitions];
@@ -288,7 +291,8 @@ public sealed class MetadataDelta
         {
             // Far beyond what a cluster can hold; a record with such an id is damaged.
             if (partition.PartitionId is < 0 or > 10_000_000)
-                throw new InvalidMetadataException($"Partition id {partition.PartitionId} of topic '{Name}' is not valid.");
+                throw new InvalidMetadataException(
+                    $"Partition id {partition.PartitionId} of topic '{Name}' is not valid.");
             while (_partitions.Count <= partition.PartitionId)
                 _partitions.Add(null);
             _partitions[partition.PartitionId] = partition;

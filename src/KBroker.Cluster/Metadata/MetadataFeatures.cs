@@ -3,7 +3,8 @@ using System.Collections.Immutable;
 namespace KBroker.Cluster.Metadata;
 
 /// <summary>The finalized feature levels. Immutable.</summary>
-/// <param name="Levels">Finalized level by feature name, <c>metadata.version</c> included; a feature at level 0 is absent.</param>
+/// <param name="Levels">Finalized level by feature name, <c>metadata.version</c> included; a feature at level 0 is
+/// absent.</param>
 public sealed record FeaturesImage(ImmutableSortedDictionary<string, short> Levels)
 {
     /// <summary>No feature finalized.</summary>
@@ -26,7 +27,8 @@ public static class SupportedFeatures
     /// <summary>Name of the feature that brings eligible leader replicas (KIP-966).</summary>
     public const string EligibleLeaderReplicas = "eligible.leader.replicas.version";
 
-    /// <summary>Name of the feature that versions the quorum (dynamic voters); kept by the quorum itself, not by a record.</summary>
+    /// <summary>Name of the feature that versions the quorum (dynamic voters); kept by the quorum itself, not by a
+    /// record.</summary>
     public const string KRaftVersion = "kraft.version";
 
     /// <summary>Name of the feature that brings the consumer group protocol (KIP-848).</summary>
@@ -60,7 +62,8 @@ public static class SupportedFeatures
             new(StreamsVersion, new(0, 1)),
         });
 
-    /// <summary>The levels a new directory is formatted with: the newest of each feature that is kept in records.</summary>
+    /// <summary>The levels a new directory is formatted with: the newest of each feature that is kept in
+    /// records.</summary>
     public static readonly ImmutableSortedDictionary<string, short> DefaultLevels =
         Ranges.Where(r => r.Key != KRaftVersion).ToImmutableSortedDictionary(
             r => r.Key, r => r.Value.Max, StringComparer.Ordinal);
@@ -73,7 +76,8 @@ public static class SupportedFeatures
         "4.1-IV1", "4.2-IV0", "4.2-IV1", "4.3-IV0",
     ];
 
-    /// <summary>The release name of a metadata.version level, for example 4.3-IV0; the bare number when it is unknown.</summary>
+    /// <summary>The release name of a metadata.version level, for example 4.3-IV0; the bare number when it is
+    /// unknown.</summary>
     public static string MetadataVersionName(short level)
     {
         var index = level - MinMetadataVersion;
@@ -82,14 +86,17 @@ public static class SupportedFeatures
     }
 
     /// <summary>
-    /// Reads a list such as <c>group.version=1,transaction.version=2</c> over the defaults. A metadata.version may also be
+    /// Reads a list such as <c>group.version=1,transaction.version=2</c> over the defaults. A metadata.version may also
+    /// be
     /// given by its release name (<c>4.3-IV0</c>).
     /// </summary>
-    /// <exception cref="ArgumentException">An unknown feature, or a level that is not supported; the message names it.</exception>
+    /// <exception cref="ArgumentException">An unknown feature, or a level that is not supported; the message names
+    /// it.</exception>
     public static ImmutableSortedDictionary<string, short> ParseLevels(string? text)
     {
         var levels = DefaultLevels.ToBuilder();
-        foreach (var part in (text ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+        foreach (var part in (text ?? "").Split(',',
+            StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
         {
             var split = part.Split('=', 2, StringSplitOptions.TrimEntries);
             if (split.Length != 2)

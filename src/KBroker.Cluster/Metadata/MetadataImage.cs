@@ -4,7 +4,8 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Cluster.Metadata;
 
 /// <summary>
-/// The whole metadata of the cluster at one offset of the metadata log. Immutable: a reader takes one image and works on it,
+/// The whole metadata of the cluster at one offset of the metadata log. Immutable: a reader takes one image and works
+/// on it,
 /// whatever is appended meanwhile. Successive images share the parts that did not change.
 /// </summary>
 public sealed record MetadataImage
@@ -12,7 +13,8 @@ public sealed record MetadataImage
     /// <summary>The image of an empty log.</summary>
     public static readonly MetadataImage Empty = new();
 
-    /// <summary>The id of the cluster, from <c>meta.properties</c>; empty in an image that is not attached to a log.</summary>
+    /// <summary>The id of the cluster, from <c>meta.properties</c>; empty in an image that is not attached to a
+    /// log.</summary>
     public string ClusterId { get; init; } = "";
 
     /// <summary>Node id of the active controller; -1 when there is none.</summary>
@@ -47,14 +49,17 @@ public sealed record MetadataImage
     /// <summary>The first producer id that is not given out yet.</summary>
     public long NextProducerId { get; init; }
 
-    /// <summary>Client quotas, by entity and quota name. Kept and written to snapshots; nothing enforces them yet.</summary>
-    public ImmutableSortedDictionary<string, ClientQuotaRecord> ClientQuotas { get; init; } = EmptyMap<ClientQuotaRecord>();
+    /// <summary>Client quotas, by entity and quota name. Kept and written to snapshots; nothing enforces them
+    /// yet.</summary>
+    public ImmutableSortedDictionary<string,
+        ClientQuotaRecord> ClientQuotas { get; init; } = EmptyMap<ClientQuotaRecord>();
 
     /// <summary>ACLs by their id. Kept and written to snapshots; nothing enforces them yet.</summary>
     public ImmutableSortedDictionary<string, AccessControlEntryRecord> Acls { get; init; } =
         EmptyMap<AccessControlEntryRecord>();
 
-    /// <summary>SCRAM credentials by mechanism and user. Kept and written to snapshots; nothing uses them yet.</summary>
+    /// <summary>SCRAM credentials by mechanism and user. Kept and written to snapshots; nothing uses them
+    /// yet.</summary>
     public ImmutableSortedDictionary<string, UserScramCredentialRecord> ScramCredentials { get; init; } =
         EmptyMap<UserScramCredentialRecord>();
 

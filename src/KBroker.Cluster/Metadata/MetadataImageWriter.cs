@@ -5,7 +5,8 @@ namespace KBroker.Cluster.Metadata;
 /// <summary>Writes an image as the records of a snapshot, in the order in which Apache Kafka writes its own.</summary>
 public static class MetadataImageWriter
 {
-    /// <summary>The records that make the image out of nothing, in versions that the image's metadata.version allows.</summary>
+    /// <summary>The records that make the image out of nothing, in versions that the image's metadata.version
+    /// allows.</summary>
     public static IEnumerable<MetadataRecord> Records(MetadataImage image)
     {
         var versions = new RecordVersions(image.Features.MetadataVersion);

@@ -5,7 +5,8 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Cluster.Metadata;
 
 /// <summary>
-/// A partition as the metadata knows it: <c>PartitionRecord</c> with all later <c>PartitionChangeRecord</c>s applied. Immutable.
+/// A partition as the metadata knows it: <c>PartitionRecord</c> with all later <c>PartitionChangeRecord</c>s applied.
+/// Immutable.
 /// </summary>
 public sealed record PartitionImage
 {
@@ -21,7 +22,8 @@ public sealed record PartitionImage
     /// <summary>Broker ids of the replicas; the first is the preferred leader.</summary>
     public required ImmutableArray<int> Replicas { get; init; }
 
-    /// <summary>The log directory of each replica, in the order of <see cref="Replicas"/>; empty when unassigned.</summary>
+    /// <summary>The log directory of each replica, in the order of <see cref="Replicas"/>; empty when
+    /// unassigned.</summary>
     public ImmutableArray<Uuid> Directories { get; init; } = [];
 
     /// <summary>The replicas in sync.</summary>
@@ -51,7 +53,8 @@ public sealed record PartitionImage
     /// <summary>Counts all changes of the partition.</summary>
     public required int PartitionEpoch { get; init; }
 
-    /// <summary>The log directory the broker was told to keep its replica in; <see cref="Uuid.Zero"/> when unassigned.</summary>
+    /// <summary>The log directory the broker was told to keep its replica in; <see cref="Uuid.Zero"/> when
+    /// unassigned.</summary>
     public Uuid DirectoryOf(int brokerId)
     {
         var index = Replicas.IndexOf(brokerId);
@@ -91,7 +94,8 @@ public sealed record PartitionImage
         PartitionEpoch = PartitionEpoch,
     };
 
-    /// <summary>Applies a change. Every change raises the partition epoch; one that names a leader raises the leader epoch too.</summary>
+    /// <summary>Applies a change. Every change raises the partition epoch; one that names a leader raises the leader
+    /// epoch too.</summary>
     internal PartitionImage With(PartitionChangeRecord change)
     {
         static ImmutableArray<T> Changed<T>(List<T>? to, ImmutableArray<T> from) => to is null ? from : [.. to];

@@ -9,12 +9,15 @@ namespace KBroker.Cluster.Metadata;
 /// </summary>
 /// <remarks>
 /// One line of JSON, written by Apache Kafka's raft client and here alike. With voters from the configuration
-/// (<c>data_version</c> 0) it has clusterId (empty), leaderId, leaderEpoch, votedId, appliedOffset (0) and currentVoters;
-/// with voters in the log (1) it has leaderId, leaderEpoch, votedId and votedDirectoryId. It is replaced atomically before
+/// (<c>data_version</c> 0) it has clusterId (empty), leaderId, leaderEpoch, votedId, appliedOffset (0) and
+/// currentVoters;
+/// with voters in the log (1) it has leaderId, leaderEpoch, votedId and votedDirectoryId. It is replaced atomically
+/// before
 /// anything is written in a new epoch, so an epoch is never used twice; a crash leaves the old file or the new one.
 /// </remarks>
 internal sealed record QuorumStateFile(
-    int LeaderId, int LeaderEpoch, int VotedId, Uuid VotedDirectoryId, IReadOnlyList<int>? CurrentVoters, short DataVersion)
+    int LeaderId, int LeaderEpoch, int VotedId, Uuid VotedDirectoryId, IReadOnlyList<int>? CurrentVoters,
+        short DataVersion)
 {
     public const string FileName = "quorum-state";
 
@@ -40,7 +43,8 @@ internal sealed record QuorumStateFile(
                     ? [.. voters.EnumerateArray().Select(v => v.GetProperty("voterId").GetInt32())] : null,
                 version);
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception e) when (
+            e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InvalidMetadataException($"{path} is not a quorum state: {e.Message}", e);
         }

@@ -18,7 +18,8 @@ internal readonly record struct SnapshotId(long EndOffset, int Epoch) : ICompara
     public static bool TryParse(string fileName, out SnapshotId id)
     {
         id = default;
-        if (fileName.Length != 31 + Suffix.Length || fileName[20] != '-' || !fileName.EndsWith(Suffix, StringComparison.Ordinal)
+        if (fileName.Length != 31 + Suffix.Length || fileName[20] != '-' || !fileName.EndsWith(Suffix,
+            StringComparison.Ordinal)
             || !long.TryParse(fileName.AsSpan(0, 20), NumberStyles.None, CultureInfo.InvariantCulture, out var offset)
             || !int.TryParse(fileName.AsSpan(21, 10), NumberStyles.None, CultureInfo.InvariantCulture, out var epoch))
             return false;
@@ -43,13 +44,17 @@ internal sealed record SnapshotContent(
     IReadOnlyList<IMessage> Records, long LastContainedTimestampMs, QuorumVoters Voters, long SizeInBytes);
 
 /// <summary>
-/// Reads and writes snapshots: <c>OFFSET-EPOCH.checkpoint</c> in the directory of the metadata log (20 and 10 digits), and
+/// Reads and writes snapshots: <c>OFFSET-EPOCH.checkpoint</c> in the directory of the metadata log (20 and 10 digits),
+/// and
 /// <c>bootstrap.checkpoint</c> beside it, which has the same form.
 /// </summary>
 /// <remarks>
-/// A run of record batches with offsets from 0 on and the snapshot's epoch: a control batch with the snapshot header (and the
-/// KRaft version and voters, where the log keeps those), batches of metadata records, a control batch with the snapshot footer.
-/// It is written beside its name, flushed, and renamed: a file with the right name is whole. One without a footer is refused.
+/// A run of record batches with offsets from 0 on and the snapshot's epoch: a control batch with the snapshot header
+/// (and the
+/// KRaft version and voters, where the log keeps those), batches of metadata records, a control batch with the snapshot
+/// footer.
+/// It is written beside its name, flushed, and renamed: a file with the right name is whole. One without a footer is
+/// refused.
 /// </remarks>
 internal static class SnapshotFile
 {
@@ -111,13 +116,15 @@ internal static class SnapshotFile
             : throw new InvalidMetadataException($"{path} does not end with a snapshot footer.");
     }
 
-    /// <summary>Takes in a control record that says something about the voters; others leave them as they are.</summary>
+    /// <summary>Takes in a control record that says something about the voters; others leave them as they
+    /// are.</summary>
     public static QuorumVoters ReadVoters(QuorumVoters voters, ControlRecordType type, ReadOnlyMemory<byte> value)
     {
         var reader = new ProtocolReader(value);
         return type switch
         {
-            ControlRecordType.KRaftVersion => voters with { KRaftVersion = KRaftVersionRecord.Read(ref reader, 0).KRaftVersion },
+            ControlRecordType.KRaftVersion =>
+                voters with { KRaftVersion = KRaftVersionRecord.Read(ref reader, 0).KRaftVersion },
             ControlRecordType.KRaftVoters => voters with { Voters = VotersRecord.Read(ref reader, 0) },
             _ => voters,
         };
@@ -142,16 +149,19 @@ internal static class SnapshotFile
 
             List<(ControlRecordType, IMessage)> head =
             [
-                (ControlRecordType.SnapshotHeader, new SnapshotHeaderRecord { LastContainedLogTimestamp = lastContainedTimestampMs }),
+                (ControlRecordType.SnapshotHeader,
+                    new SnapshotHeaderRecord { LastContainedLogTimestamp = lastContainedTimestampMs }),
             ];
             if (voters.KRaftVersion > 0)
-                head.Add((ControlRecordType.KRaftVersion, new KRaftVersionRecord { KRaftVersion = voters.KRaftVersion }));
+                head.Add((ControlRecordType.KRaftVersion,
+                    new KRaftVersionRecord { KRaftVersion = voters.KRaftVersion }));
             if (voters is { KRaftVersion: > 0, Voters: { } set })
                 head.Add((ControlRecordType.KRaftVoters, set));
             Put(MetadataBatches.Control(head, 0, epoch, nowMs), head.Count);
             foreach (var values in Chunks(records))
                 Put(MetadataBatches.Data(values, offset, epoch, nowMs), values.Count);
-            Put(MetadataBatches.Control([(ControlRecordType.SnapshotFooter, new SnapshotFooterRecord())], offset, epoch, nowMs), 1);
+            Put(MetadataBatches.Control([(ControlRecordType.SnapshotFooter, new SnapshotFooterRecord())], offset, epoch,
+                nowMs), 1);
             file.Flush();
         }
 

@@ -19,7 +19,8 @@ public sealed class TopicsImage
 {
     /// <summary>No topics.</summary>
     public static readonly TopicsImage Empty = new(
-        ImmutableDictionary.Create<string, TopicImage>(StringComparer.Ordinal), ImmutableDictionary<Uuid, TopicImage>.Empty);
+        ImmutableDictionary.Create<string, TopicImage>(StringComparer.Ordinal), ImmutableDictionary<Uuid,
+            TopicImage>.Empty);
 
     internal TopicsImage(ImmutableDictionary<string, TopicImage> byName, ImmutableDictionary<Uuid, TopicImage> byId)
     {

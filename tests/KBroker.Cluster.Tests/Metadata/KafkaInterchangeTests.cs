@@ -5,7 +5,8 @@ using KBroker.Cluster.Metadata;
 
 namespace KBroker.Cluster.Tests.Metadata;
 
-/// <summary>Apache Kafka reads what was written here, and the other way round. Skipped where there is no Kafka.</summary>
+/// <summary>Apache Kafka reads what was written here, and the other way round. Skipped where there is no
+/// Kafka.</summary>
 public sealed class KafkaInterchangeTests
 {
     private static readonly string? Home = FindKafka();
@@ -20,14 +21,17 @@ public sealed class KafkaInterchangeTests
         await home.RestartAsync(cleanShutdown: false);
         await home.StopAsync();
 
-        var files = Directory.GetFiles(home.LogDirectory).Where(f => f.EndsWith(".log") || f.EndsWith(".checkpoint")).ToList();
+        var files = Directory.GetFiles(home.LogDirectory).Where(f =>
+            f.EndsWith(".log") || f.EndsWith(".checkpoint")).ToList();
         Assert.Equal(2, files.Count);
-        var dump = await RunAsync("kafka-dump-log.sh", "--cluster-metadata-decoder", "--files", string.Join(',', files));
+        var dump = await RunAsync("kafka-dump-log.sh", "--cluster-metadata-decoder", "--files", string.Join(',',
+            files));
         Assert.DoesNotContain("isvalid: false", dump);
         Assert.DoesNotContain("Error", dump);
         Assert.DoesNotContain("Could not", dump);
         foreach (var expected in (string[])
-            ["LeaderChange", "SnapshotHeader", "SnapshotFooter", "REGISTER_BROKER_RECORD", "\"name\":\"orders\"", "PARTITION_CHANGE_RECORD"])
+            ["LeaderChange", "SnapshotHeader", "SnapshotFooter", "REGISTER_BROKER_RECORD", "\"name\":\"orders\"",
+                "PARTITION_CHANGE_RECORD"])
             Assert.Contains(expected, dump);
     }
 
@@ -49,9 +53,11 @@ public sealed class KafkaInterchangeTests
         try
         {
             var topics = await RunAsync("kafka-topics.sh", "--bootstrap-server", $"127.0.0.1:{port}", "--list");
-            Assert.Equal(["behind.the.snapshot", "orders"], topics.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
+            Assert.Equal(["behind.the.snapshot", "orders"], topics.Split('\n',
+                StringSplitOptions.RemoveEmptyEntries).Order());
             await RunAsync(
-                "kafka-topics.sh", "--bootstrap-server", $"127.0.0.1:{port}", "--create", "--topic", "by-kafka", "--partitions", "3");
+                "kafka-topics.sh", "--bootstrap-server", $"127.0.0.1:{port}", "--create", "--topic", "by-kafka",
+                    "--partitions", "3");
         }
         finally
         {
@@ -105,7 +111,7 @@ public sealed class KafkaInterchangeTests
         };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        var first = await Task.WhenAny(started.Task, process.WaitForExitAsync(), Task.Delay(TimeSpan.FromSeconds(120)));
+        var first = await Task.WhenAny(started.Task, process.WaitForExitAsync()).WaitAsync(TimeSpan.FromSeconds(120));
         if (first == started.Task)
             return process;
         process.Kill(entireProcessTree: true);

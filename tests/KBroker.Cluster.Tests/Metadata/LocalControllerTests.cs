@@ -12,13 +12,19 @@ public sealed class LocalControllerTests
 
     [Theory]
     [InlineData(Topic, "t", "nope", "x", ErrorCode.InvalidConfig, "Unknown topic config name: nope")]
-    [InlineData(Topic, "t", "retention.ms", null, ErrorCode.InvalidRequest, "Null value not supported for : retention.ms")]
-    [InlineData(Topic, "missing", "retention.ms", "1", ErrorCode.UnknownTopicOrPartition, "The topic 'missing' does not exist.")]
-    [InlineData(Topic, "a b", "retention.ms", "1", ErrorCode.InvalidTopicException, "Topic name is invalid: 'a b' contains one or "
+    [InlineData(Topic, "t", "retention.ms", null, ErrorCode.InvalidRequest,
+        "Null value not supported for : retention.ms")]
+    [InlineData(Topic, "missing", "retention.ms", "1", ErrorCode.UnknownTopicOrPartition,
+        "The topic 'missing' does not exist.")]
+    [InlineData(Topic, "a b", "retention.ms", "1", ErrorCode.InvalidTopicException,
+        "Topic name is invalid: 'a b' contains one or "
         + "more characters other than ASCII alphanumerics, '.', '_' and '-'")]
-    [InlineData(Broker, "7", "log.retention.ms", "1", ErrorCode.InvalidRequest, "Unexpected broker id, expected 1, but received 7")]
-    [InlineData(Broker, "x", "log.retention.ms", "1", ErrorCode.InvalidRequest, "Node id must be an integer, but it is: x")]
-    [InlineData(Broker, "", "node.id", "5", ErrorCode.InvalidRequest, "Cannot update these configs dynamically: [node.id]")]
+    [InlineData(Broker, "7", "log.retention.ms", "1", ErrorCode.InvalidRequest,
+        "Unexpected broker id, expected 1, but received 7")]
+    [InlineData(Broker, "x", "log.retention.ms", "1", ErrorCode.InvalidRequest,
+        "Node id must be an integer, but it is: x")]
+    [InlineData(Broker, "", "node.id", "5", ErrorCode.InvalidRequest,
+        "Cannot update these configs dynamically: [node.id]")]
     [InlineData(Broker, "1", "log.retention.ms", "x", ErrorCode.InvalidRequest,
         "Invalid value x for configuration log.retention.ms: Not a number of type LONG")]
     [InlineData(Broker, "1", "min.insync.replicas", "2", ErrorCode.InvalidConfig,
@@ -30,7 +36,8 @@ public sealed class LocalControllerTests
         "Subscription name can't be empty")]
     [InlineData(ConfigResourceType.ClientMetrics, "m", "nope", "1", ErrorCode.InvalidRequest,
         "Unknown client metrics configuration: nope")]
-    [InlineData(ConfigResourceType.BrokerLogger, "1", "nope", "INFO", ErrorCode.InvalidConfig, "Logger nope does not exist!")]
+    [InlineData(ConfigResourceType.BrokerLogger, "1", "nope", "INFO", ErrorCode.InvalidConfig,
+        "Logger nope does not exist!")]
     [InlineData((ConfigResourceType)3, "g", "nope", "1", ErrorCode.InvalidRequest, "Unknown resource type 3")]
     [InlineData(Broker, "1", "some.unknown", "1", ErrorCode.None, null)]
     public async Task A_config_change_is_answered(
@@ -49,7 +56,8 @@ public sealed class LocalControllerTests
         await using var home = await new MetadataHome().StartAsync();
         await home.CreateAsync("t");
 
-        Assert.Equal((ErrorCode.None, null), await home.SetAsync(Topic, "t", "cleanup.policy", "compact", operation: 2));
+        Assert.Equal((ErrorCode.None, null), await home.SetAsync(Topic, "t", "cleanup.policy", "compact",
+            operation: 2));
         Assert.Equal("delete,compact", home.Image.Configs.OfTopic("t")["cleanup.policy"]);
         Assert.Equal((ErrorCode.None, null), await home.SetAsync(Topic, "t", "cleanup.policy", "delete", operation: 3));
         Assert.Equal("compact", home.Image.Configs.OfTopic("t")["cleanup.policy"]);
@@ -84,7 +92,8 @@ public sealed class LocalControllerTests
         await home.CreateAsync("t", configs: ("retention.ms", "1"));
         var response = await home.Controller.AlterConfigsAsync(new()
         {
-            Resources = [new() { ResourceType = 2, ResourceName = "t", Configs = [new() { Name = "segment.ms", Value = "7" }] }],
+            Resources = [new() { ResourceType = 2, ResourceName = "t", Configs = [new() { Name = "segment.ms",
+                Value = "7" }] }],
         });
 
         Assert.Equal(ErrorCode.None, response.Responses.Single().ErrorCode);
@@ -92,19 +101,26 @@ public sealed class LocalControllerTests
     }
 
     [Theory]
-    [InlineData("metadata.version", 31, 1, "Invalid update version 31 for feature metadata.version. Local controller 1 only "
+    [InlineData("metadata.version", 31, 1,
+        "Invalid update version 31 for feature metadata.version. Local controller 1 only "
         + "supports versions 7-30")]
-    [InlineData("metadata.version", 29, 1, "Invalid update version 29 for feature metadata.version. Can't downgrade the version "
+    [InlineData("metadata.version", 29, 1,
+        "Invalid update version 29 for feature metadata.version. Can't downgrade the version "
         + "of this feature without setting the upgrade type to either safe or unsafe downgrade.")]
-    [InlineData("metadata.version", 29, 2, "Unsupported metadata.version downgrade from 30 to 29. Refusing to perform the "
+    [InlineData("metadata.version", 29, 2,
+        "Unsupported metadata.version downgrade from 30 to 29. Refusing to perform the "
         + "requested downgrade because it might delete metadata information.")]
-    [InlineData("metadata.version", 29, 3, "Unsupported metadata.version downgrade from 30 to 29. Unsafe metadata downgrade is "
+    [InlineData("metadata.version", 29, 3,
+        "Unsupported metadata.version downgrade from 30 to 29. Unsafe metadata downgrade is "
         + "not supported in this version.")]
-    [InlineData("metadata.version", -1, 2, "Invalid update version -1 for feature metadata.version. A feature version cannot be "
+    [InlineData("metadata.version", -1, 2,
+        "Invalid update version -1 for feature metadata.version. A feature version cannot be "
         + "less than 0.")]
-    [InlineData("nope.version", 1, 1, "Invalid update version 1 for feature nope.version. Local controller 1 does not support "
+    [InlineData("nope.version", 1, 1,
+        "Invalid update version 1 for feature nope.version. Local controller 1 does not support "
         + "this feature.")]
-    [InlineData("group.version", 1, 0, "Invalid update version 1 for feature group.version. The controller does not support the "
+    [InlineData("group.version", 1, 0,
+        "Invalid update version 1 for feature group.version. The controller does not support the "
         + "given upgrade type.")]
     [InlineData("group.version", 0, 2, null)]
     [InlineData("transaction.version", 1, 3, null)]
@@ -135,12 +151,14 @@ public sealed class LocalControllerTests
         Assert.Equal((1000, 1000), await Allocate());
         await home.RestartAsync();
         Assert.Equal((2000, 1000), await Allocate());
-        var stale = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1, BrokerEpoch = home.BrokerEpoch - 1 });
+        var stale = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1,
+            BrokerEpoch = home.BrokerEpoch - 1 });
         Assert.Equal(ErrorCode.StaleBrokerEpoch, stale.ErrorCode);
 
         async Task<(long, int)> Allocate()
         {
-            var response = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1, BrokerEpoch = home.BrokerEpoch });
+            var response = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1,
+                BrokerEpoch = home.BrokerEpoch });
             return (response.ProducerIdStart, response.ProducerIdLen);
         }
     }
@@ -151,7 +169,8 @@ public sealed class LocalControllerTests
         await using var home = await new MetadataHome().StartAsync();
         await home.CreateAsync("t");
         var named = await home.Controller.ElectLeadersAsync(
-            new() { TopicPartitions = [new() { Topic = "t", Partitions = [0, 9] }, new() { Topic = "x", Partitions = [0] }] }, 2);
+            new() { TopicPartitions = [new() { Topic = "t", Partitions = [0, 9] }, new() { Topic = "x",
+                Partitions = [0] }] }, 2);
         var all = await home.Controller.ElectLeadersAsync(new() { TopicPartitions = null }, 2);
 
         Assert.Equal(
@@ -180,7 +199,8 @@ public sealed class LocalControllerTests
         Assert.Equal(
         [
             "0 None ", "1 NoReassignmentInProgress ",
-            "2 InvalidReplicaAssignment The manual partition assignment includes broker 2, but no such broker is registered.",
+            "2 InvalidReplicaAssignment The manual partition assignment includes broker 2, but no such broker is "
+                + "registered.",
             "3 InvalidReplicaAssignment The manual partition assignment includes an empty replica list.",
             "9 UnknownTopicOrPartition Unable to find partition t:9.",
         ], response.Responses.Single().Partitions.Select(p => $"{p.PartitionIndex} {p.ErrorCode} {p.ErrorMessage}"));
@@ -193,11 +213,13 @@ public sealed class LocalControllerTests
         await using var home = await new MetadataHome().StartAsync();
         var response = await home.Controller.DescribeQuorumAsync(new()
         {
-            Topics = [new() { TopicName = "__cluster_metadata", Partitions = [new() { PartitionIndex = 0 }, new() { PartitionIndex = 1 }] }],
+            Topics = [new() { TopicName = "__cluster_metadata", Partitions = [new() { PartitionIndex = 0 },
+                new() { PartitionIndex = 1 }] }],
         });
 
         var partitions = response.Topics.Single().Partitions;
-        Assert.Equal((1, 1, home.Log.NextOffset), (partitions[0].LeaderId, partitions[0].LeaderEpoch, partitions[0].HighWatermark));
+        Assert.Equal((1, 1, home.Log.NextOffset), (partitions[0].LeaderId, partitions[0].LeaderEpoch,
+            partitions[0].HighWatermark));
         Assert.Equal(1, partitions[0].CurrentVoters.Single().ReplicaId);
         Assert.Equal(ErrorCode.UnknownTopicOrPartition, partitions[1].ErrorCode);
         Assert.Equal("CONTROLLER", response.Nodes!.Single().Listeners.Single().Name);
@@ -210,7 +232,8 @@ public sealed class LocalControllerTests
         var unknown = await home.Controller.UnregisterBrokerAsync(new() { BrokerId = 9 });
         var self = await home.Controller.UnregisterBrokerAsync(new() { BrokerId = 1 });
 
-        Assert.Equal((ErrorCode.BrokerIdNotRegistered, "Broker ID 9 is not currently registered"), (unknown.ErrorCode, unknown.ErrorMessage));
+        Assert.Equal((ErrorCode.BrokerIdNotRegistered, "Broker ID 9 is not currently registered"), (unknown.ErrorCode,
+            unknown.ErrorMessage));
         Assert.Equal(ErrorCode.InvalidRequest, self.ErrorCode);
         Assert.True(home.Image.Brokers.ContainsKey(1));
     }
@@ -225,7 +248,8 @@ public sealed class LocalControllerTests
         await home.RestartAsync();
 
         Assert.Equal((false, false), (home.Image.Brokers[1].Fenced, home.Image.Brokers[1].InControlledShutdown));
-        Assert.Equal((1, 0), (home.Image.Topics.FindPartition("t", 0)!.Leader, home.Image.Topics.FindPartition("t", 0)!.LeaderEpoch));
+        Assert.Equal((1, 0), (home.Image.Topics.FindPartition("t", 0)!.Leader, home.Image.Topics.FindPartition("t",
+            0)!.LeaderEpoch));
     }
 
     [Fact]

@@ -13,7 +13,8 @@ public sealed class LocalControllerTopicTests
     [InlineData("bad name", ErrorCode.InvalidTopicException, "'bad name' contains one or more characters")]
     [InlineData("a_b", ErrorCode.InvalidTopicException, "Topic 'a_b' collides with existing topic: a.b")]
     [InlineData("a.b", ErrorCode.TopicAlreadyExists, "Topic 'a.b' already exists.")]
-    [InlineData("__cluster_metadata", ErrorCode.InvalidRequest, "Creation of internal topic __cluster_metadata is prohibited.")]
+    [InlineData("__cluster_metadata", ErrorCode.InvalidRequest,
+        "Creation of internal topic __cluster_metadata is prohibited.")]
     public async Task A_name_is_refused(string name, ErrorCode error, string message)
     {
         await using var home = await new MetadataHome().StartAsync();
@@ -30,7 +31,8 @@ public sealed class LocalControllerTopicTests
     [InlineData(0, 1, ErrorCode.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")]
     [InlineData(-2, 1, ErrorCode.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")]
     [InlineData(1, 0, ErrorCode.InvalidReplicationFactor, "Replication factor must be larger than 0")]
-    [InlineData(1, 3, ErrorCode.InvalidReplicationFactor, "Unable to replicate the partition 3 time(s): The target replication")]
+    [InlineData(1, 3, ErrorCode.InvalidReplicationFactor,
+        "Unable to replicate the partition 3 time(s): The target replication")]
     [InlineData(10_001, 1, ErrorCode.PolicyViolation, "Excessively large number of partitions per request.")]
     public async Task A_size_is_refused(int partitions, short factor, ErrorCode error, string message)
     {
@@ -82,7 +84,8 @@ public sealed class LocalControllerTopicTests
     public async Task Names_twice_in_a_request_are_refused_and_the_others_created()
     {
         await using var home = await new MetadataHome().StartAsync();
-        CreateTopicsRequest.CreatableTopic Topic(string name) => new() { Name = name, NumPartitions = 1, ReplicationFactor = 1 };
+        CreateTopicsRequest.CreatableTopic Topic(string name) =>
+            new() { Name = name, NumPartitions = 1, ReplicationFactor = 1 };
         var response = await home.Controller.CreateTopicsAsync(new() { Topics = [Topic("x"), Topic("x"), Topic("y")] });
 
         Assert.Equal((ErrorCode.InvalidRequest, "Duplicate topic name."), Of("x"));
@@ -119,7 +122,8 @@ public sealed class LocalControllerTopicTests
         await home.CreateAsync("a");
         var b = await home.CreateAsync("b");
         await home.SetAsync(ConfigResourceType.Topic, "a", "retention.ms", "1");
-        var response = await home.Controller.DeleteTopicsAsync(new() { Topics = [new() { Name = "a" }, new() { TopicId = b.TopicId }] });
+        var response = await home.Controller.DeleteTopicsAsync(new() { Topics = [new() { Name = "a" },
+            new() { TopicId = b.TopicId }] });
 
         Assert.All(response.Responses, r => Assert.Equal(ErrorCode.None, r.ErrorCode));
         Assert.Equal(["a", "b"], response.Responses.Select(r => r.Name).Order());
@@ -168,8 +172,10 @@ public sealed class LocalControllerTopicTests
 
     [Theory]
     [InlineData("t", 2, ErrorCode.InvalidPartitions, "Topic already has 2 partition(s).")]
-    [InlineData("t", 1, ErrorCode.InvalidPartitions, "The topic t currently has 2 partition(s); 1 would not be an increase.")]
-    [InlineData("t", -1, ErrorCode.InvalidPartitions, "The topic t currently has 2 partition(s); -1 would not be an increase.")]
+    [InlineData("t", 1, ErrorCode.InvalidPartitions,
+        "The topic t currently has 2 partition(s); 1 would not be an increase.")]
+    [InlineData("t", -1, ErrorCode.InvalidPartitions,
+        "The topic t currently has 2 partition(s); -1 would not be an increase.")]
     [InlineData("nope", 3, ErrorCode.UnknownTopicOrPartition, null)]
     [InlineData("t", 5, ErrorCode.None, null)]
     public async Task Partitions_are_added(string name, int count, ErrorCode error, string? message)
@@ -187,7 +193,8 @@ public sealed class LocalControllerTopicTests
     public async Task Many_requests_at_once_all_get_their_own_answer()
     {
         await using var home = await new MetadataHome().StartAsync();
-        var results = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(() => home.CreateAsync($"t{i % 100}"))));
+        var results = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(() =>
+            home.CreateAsync($"t{i % 100}"))));
 
         Assert.Equal(100, results.Count(r => r.ErrorCode == ErrorCode.None));
         Assert.Equal(100, results.Count(r => r.ErrorCode == ErrorCode.TopicAlreadyExists));

@@ -20,15 +20,18 @@ public sealed class LocalMetadataLogTests
         Assert.Equal(home.BrokerEpoch, home.Image.Brokers[1].Epoch);
         Assert.True(File.Exists(Path.Combine(home.Directory, "bootstrap.checkpoint")));
         Assert.Equal(
-            """{"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0}""",
-            await File.ReadAllTextAsync(Path.Combine(home.LogDirectory, "quorum-state"), TestContext.Current.CancellationToken));
+            """{"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0"""
+                + ""","currentVoters":[{"voterId":1}],"data_version":0}""",
+            await File.ReadAllTextAsync(Path.Combine(home.LogDirectory, "quorum-state"),
+                TestContext.Current.CancellationToken));
     }
 
     [Fact]
     public async Task Bootstrap_features_come_from_the_configuration()
     {
         await using var home = await new MetadataHome(
-            null, ("kbroker.bootstrap.features", "metadata.version=4.0-IV3,eligible.leader.replicas.version=0,share.version=0")).StartAsync();
+            null, ("kbroker.bootstrap.features",
+                "metadata.version=4.0-IV3,eligible.leader.replicas.version=0,share.version=0")).StartAsync();
 
         Assert.Equal(25, home.Image.Features.MetadataVersion);
         Assert.Equal(0, home.Image.Features.Level("share.version"));
@@ -78,16 +81,19 @@ public sealed class LocalMetadataLogTests
         await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1, BrokerEpoch = home.BrokerEpoch });
         home.Log.Append(
         [
-            new(new ClientQuotaRecord { Entity = [new() { EntityType = "user", EntityName = null }], Key = "k", Value = 2.5 }, 0),
+            new(new ClientQuotaRecord { Entity = [new() { EntityType = "user", EntityName = null }], Key = "k",
+                Value = 2.5 }, 0),
             new(new UserScramCredentialRecord { Name = "u", Mechanism = 1, Iterations = 4096 }, 0),
-            new(new AccessControlEntryRecord { Id = Uuid.Random(), ResourceName = "r", Principal = "User:a", Host = "*" }, 0),
+            new(new AccessControlEntryRecord { Id = Uuid.Random(), ResourceName = "r", Principal = "User:a",
+                Host = "*" }, 0),
             new(new DelegationTokenRecord { Owner = "User:a", TokenId = "t" }, 0),
         ]);
         await home.Log.CommitAsync();
         var before = MetadataHome.Text(home.Image);
         home.Log.WriteSnapshot();
         var snapshot = Directory.GetFiles(home.LogDirectory, "*.checkpoint").Single();
-        Assert.Equal($"{home.Image.Provenance.LastContainedOffset + 1:D20}-0000000001.checkpoint", Path.GetFileName(snapshot));
+        Assert.Equal($"{home.Image.Provenance.LastContainedOffset + 1:D20}-0000000001.checkpoint",
+            Path.GetFileName(snapshot));
         await home.CreateAsync("behind.the.snapshot");
         await home.StopAsync();
 
@@ -101,7 +107,8 @@ public sealed class LocalMetadataLogTests
     public async Task A_snapshot_is_written_when_the_log_grows_and_old_ones_go()
     {
         await using var home = await new MetadataHome(
-            null, ("metadata.log.max.record.bytes.between.snapshots", "2000"), ("metadata.max.retention.bytes", "100")).StartAsync();
+            null, ("metadata.log.max.record.bytes.between.snapshots", "2000"), ("metadata.max.retention.bytes",
+                "100")).StartAsync();
         for (var i = 0; i < 60; i++)
             await home.CreateAsync($"topic-{i}");
         await home.RestartAsync();
@@ -145,7 +152,8 @@ public sealed class LocalMetadataLogTests
         await home.CreateAsync("acknowledged");
         await home.StopAsync();
         await File.AppendAllTextAsync(
-            Path.Combine(home.LogDirectory, "00000000000000000000.log"), "half a batch", TestContext.Current.CancellationToken);
+            Path.Combine(home.LogDirectory, "00000000000000000000.log"), "half a batch",
+                TestContext.Current.CancellationToken);
         await home.StartAsync(cleanShutdown: false);
 
         Assert.NotNull(home.Image.Topics.Find("acknowledged"));
@@ -160,7 +168,8 @@ public sealed class LocalMetadataLogTests
         var path = Path.Combine(home.LogDirectory, "quorum-state");
         var text = await File.ReadAllTextAsync(path, TestContext.Current.CancellationToken);
         await File.WriteAllTextAsync(
-            path, text.Replace("[{\"voterId\":1}]", "[{\"voterId\":1},{\"voterId\":2}]"), TestContext.Current.CancellationToken);
+            path, text.Replace("[{\"voterId\":1}]", "[{\"voterId\":1},{\"voterId\":2}]"),
+                TestContext.Current.CancellationToken);
 
         var refused = Assert.Throws<InvalidMetadataException>(home.OpenLog().BecomeLeader);
         Assert.Contains("[1, 2]", refused.Message);
@@ -174,7 +183,8 @@ public sealed class LocalMetadataLogTests
         log.BecomeLeader();
         var next = log.NextOffset;
 
-        Assert.Throws<InvalidMetadataException>(() => log.Append([new(new RemoveTopicRecord { TopicId = Uuid.Random() }, 0)]));
+        Assert.Throws<InvalidMetadataException>(() =>
+            log.Append([new(new RemoveTopicRecord { TopicId = Uuid.Random() }, 0)]));
         Assert.Equal(next, log.NextOffset);
     }
 
@@ -192,7 +202,8 @@ public sealed class LocalMetadataLogTests
     }
 
     private static MetadataRecord Config(string group) => new(
-        new ConfigRecord { ResourceType = 32, ResourceName = group, Name = "consumer.session.timeout.ms", Value = "50000" }, 0);
+        new ConfigRecord { ResourceType = 32, ResourceName = group, Name = "consumer.session.timeout.ms",
+            Value = "50000" }, 0);
 
     private static MetadataImage FromSnapshotOnly(string path)
     {

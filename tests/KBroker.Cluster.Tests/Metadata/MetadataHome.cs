@@ -42,8 +42,19 @@ internal sealed class MetadataHome : IAsyncDisposable
     {
         _isStopped = false;
         var files = new PhysicalFileSystem();
-        Logs = LogManager.Open(new LogManagerOptions { LogDirectories = [Directory], NodeId = 1, RunInline = true, Files = files });
-        return Log = MetadataLogSetup.Open(Logs, Configs, 1, files, TimeProvider.System);
+        Logs = LogManager.Open(new LogManagerOptions { LogDirectories = [Directory], NodeId = 1, RunInline = true,
+            Files = files });
+        return Log = LocalMetadataLog.Open(new MetadataLogOptions
+        {
+            Log = Logs.OpenMetadataLog(new LogConfig { MaxMessageBytes = int.MaxValue, RetentionMs = -1 }),
+            NodeId = 1,
+            ClusterId = Logs.ClusterId,
+            BootstrapFeatures = SupportedFeatures.ParseLevels(
+                _properties.GetValueOrDefault("kbroker.bootstrap.features")),
+            MaxBytesBetweenSnapshots = Configs.GetLong("metadata.log.max.record.bytes.between.snapshots"),
+            MaxRetentionBytes = Configs.GetLong("metadata.max.retention.bytes"),
+            Files = files,
+        });
     }
 
     /// <summary>Starts everything: this node leads, and is registered as controller and as broker.</summary>
@@ -86,10 +97,13 @@ internal sealed class MetadataHome : IAsyncDisposable
     };
 
     public async Task<CreateTopicsResponse.CreatableTopicResult> CreateAsync(
-        string name, int partitions = 1, short factor = 1, bool validateOnly = false, params (string, string?)[] configs)
+        string name, int partitions = 1, short factor = 1, bool validateOnly = false, params (string,
+            string?)[] configs)
     {
-        var topic = new CreateTopicsRequest.CreatableTopic { Name = name, NumPartitions = partitions, ReplicationFactor = factor };
-        topic.Configs.AddRange(configs.Select(c => new CreateTopicsRequest.CreatableTopicConfig { Name = c.Item1, Value = c.Item2 }));
+        var topic = new CreateTopicsRequest.CreatableTopic { Name = name, NumPartitions = partitions,
+            ReplicationFactor = factor };
+        topic.Configs.AddRange(configs.Select(c =>
+            new CreateTopicsRequest.CreatableTopicConfig { Name = c.Item1, Value = c.Item2 }));
         var response = await Controller.CreateTopicsAsync(new() { Topics = [topic], ValidateOnly = validateOnly });
         return response.Topics.Single();
     }
@@ -113,7 +127,8 @@ internal sealed class MetadataHome : IAsyncDisposable
 
     /// <summary>The image as text: equal texts mean equal images.</summary>
     public static string[] Text(MetadataImage image) =>
-        [.. MetadataImageWriter.Records(image).Select(r => Convert.ToHexString(MetadataRecordCodec.Encode(r.Message, r.Version))).Order()];
+        [.. MetadataImageWriter.Records(image).Select(r =>
+            Convert.ToHexString(MetadataRecordCodec.Encode(r.Message, r.Version))).Order()];
 
     public async ValueTask DisposeAsync()
     {

@@ -9,8 +9,10 @@ internal readonly record struct Change<TResponse>(TResponse Response, IReadOnlyL
     public static Change<TResponse> Nothing(TResponse response) => new(response, []);
 }
 
-/// <summary>What a change builds on: the metadata with everything appended before, and the configs in force with it.</summary>
-internal sealed class ControlState(MetadataImage image, BrokerConfigValues staticConfigs, int nodeId, Func<Uuid> newUuid)
+/// <summary>What a change builds on: the metadata with everything appended before, and the configs in force with
+/// it.</summary>
+internal sealed class ControlState(MetadataImage image, BrokerConfigValues staticConfigs, int nodeId,
+    Func<Uuid> newUuid)
 {
     public MetadataImage Image { get; } = image;
 
@@ -22,7 +24,8 @@ internal sealed class ControlState(MetadataImage image, BrokerConfigValues stati
 
     public BrokerConfigValues Broker { get; } = staticConfigs.WithDynamic(
         image.Configs.Of(ConfigResource.DefaultBroker),
-        image.Configs.Of(new(ConfigResourceType.Broker, nodeId.ToString(System.Globalization.CultureInfo.InvariantCulture))));
+        image.Configs.Of(new(ConfigResourceType.Broker,
+            nodeId.ToString(System.Globalization.CultureInfo.InvariantCulture))));
 
     public bool IsElrEnabled => Image.Features.Level(SupportedFeatures.EligibleLeaderReplicas) > 0;
 }

@@ -32,10 +32,12 @@ internal static class ConfigChanges
         {
             var (error, message) = Guard(() =>
             {
-                CheckOnce(seen[(asked.ResourceType, asked.ResourceName)], asked.Configs.Select(c => c.Name));
-                var nulls = asked.Configs.Where(c => c.Value is null && (Operation)c.ConfigOperation != Operation.Delete);
+                var names = asked.Configs.Select(c => c.Name);
+                CheckOnce(seen[(asked.ResourceType, asked.ResourceName)], names);
+                var nulls = asked.Configs.Where(c =>
+                    c.Value is null && (Operation)c.ConfigOperation != Operation.Delete);
                 CheckNulls(nulls.Select(c => c.Name));
-                var resource = CheckResource(state, asked.ResourceType, asked.ResourceName, asked.Configs.Select(c => c.Name));
+                var resource = CheckResource(state, asked.ResourceType, asked.ResourceName, names);
                 var values = state.Image.Configs.Of(resource);
                 foreach (var config in asked.Configs)
                     values = Apply(state, resource, values, config);
@@ -43,7 +45,8 @@ internal static class ConfigChanges
             });
             response.Responses.Add(new()
             {
-                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType, ResourceName = asked.ResourceName,
+                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType,
+                    ResourceName = asked.ResourceName,
             });
         }
 
@@ -59,9 +62,10 @@ internal static class ConfigChanges
         {
             var (error, message) = Guard(() =>
             {
-                CheckOnce(seen[(asked.ResourceType, asked.ResourceName)], asked.Configs.Select(c => c.Name));
+                var names = asked.Configs.Select(c => c.Name);
+                CheckOnce(seen[(asked.ResourceType, asked.ResourceName)], names);
                 CheckNulls(asked.Configs.Where(c => c.Value is null).Select(c => c.Name));
-                var resource = CheckResource(state, asked.ResourceType, asked.ResourceName, asked.Configs.Select(c => c.Name));
+                var resource = CheckResource(state, asked.ResourceType, asked.ResourceName, names);
                 var values = ConfigurationsImage.NoValues.ToBuilder();
                 foreach (var config in asked.Configs)
                     values[config.Name] = config.Value!;
@@ -69,7 +73,8 @@ internal static class ConfigChanges
             });
             response.Responses.Add(new()
             {
-                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType, ResourceName = asked.ResourceName,
+                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType,
+                    ResourceName = asked.ResourceName,
             });
         }
 
@@ -108,7 +113,8 @@ internal static class ConfigChanges
             throw new RefusedException(ErrorCode.InvalidRequest, $"Null value not supported for : {nulls}");
     }
 
-    private static ConfigResource CheckResource(ControlState state, sbyte type, string name, IEnumerable<string> configs)
+    private static ConfigResource CheckResource(ControlState state, sbyte type, string name,
+        IEnumerable<string> configs)
     {
         switch ((ConfigResourceType)type)
         {
@@ -116,14 +122,16 @@ internal static class ConfigChanges
                 if (TopicNames.Check(name) is { } problem)
                     throw new RefusedException(ErrorCode.InvalidTopicException, $"Topic name is invalid: {problem}");
                 if (state.Image.Topics.Find(name) is null)
-                    throw new RefusedException(ErrorCode.UnknownTopicOrPartition, $"The topic '{name}' does not exist.");
+                    throw new RefusedException(ErrorCode.UnknownTopicOrPartition,
+                        $"The topic '{name}' does not exist.");
                 break;
             case ConfigResourceType.Broker:
                 CheckBroker(state, name);
                 break;
             case ConfigResourceType.BrokerLogger:
                 CheckBroker(state, name);
-                throw new RefusedException(ErrorCode.InvalidConfig, $"Logger {configs.FirstOrDefault()} does not exist!");
+                throw new RefusedException(ErrorCode.InvalidConfig,
+                    $"Logger {configs.FirstOrDefault()} does not exist!");
             case ConfigResourceType.ClientMetrics when name.Length == 0:
                 throw new RefusedException(ErrorCode.InvalidRequest, "Subscription name can't be empty");
             case ConfigResourceType.Group when name.Length == 0:
@@ -193,7 +201,8 @@ internal static class ConfigChanges
         return found ? definition : null;
     }
 
-    /// <summary>Checks everything that will be set on the resource, and makes the records for what is different now.</summary>
+    /// <summary>Checks everything that will be set on the resource, and makes the records for what is different
+    /// now.</summary>
     private static List<MetadataRecord> Replace(
         ControlState state, ConfigResource resource, ImmutableSortedDictionary<string, string> values)
     {
@@ -216,7 +225,8 @@ internal static class ConfigChanges
                 break;
         }
 
-        return [.. values.Where(v => before.GetValueOrDefault(v.Key) != v.Value).Select(v => Record(resource, v.Key, v.Value)),
+        return [.. values.Where(v => before.GetValueOrDefault(v.Key) != v.Value).Select(v =>
+            Record(resource, v.Key, v.Value)),
             .. before.Keys.Where(name => !values.ContainsKey(name)).Select(name => Record(resource, name, null))];
     }
 

@@ -20,7 +20,8 @@ internal static class FeatureChanges
         UnsafeDowngrade = 3,
     }
 
-    public static Change<UpdateFeaturesResponse> Update(ControlState state, UpdateFeaturesRequest request, short kraftVersion)
+    public static Change<UpdateFeaturesResponse> Update(ControlState state, UpdateFeaturesRequest request,
+        short kraftVersion)
     {
         var records = new List<MetadataRecord>();
         foreach (var update in request.FeatureUpdates)
@@ -49,7 +50,8 @@ internal static class FeatureChanges
     }
 
     private static string? Check(
-        ControlState state, UpdateFeaturesRequest request, UpdateFeaturesRequest.FeatureUpdateKey update, short kraftVersion)
+        ControlState state, UpdateFeaturesRequest request, UpdateFeaturesRequest.FeatureUpdateKey update,
+            short kraftVersion)
     {
         var (feature, level) = (update.Feature, update.MaxVersionLevel);
         var invalid = $"Invalid update version {level} for feature {feature}. ";
@@ -66,7 +68,8 @@ internal static class FeatureChanges
                 return invalid + $"Broker {broker.Id} does not support this version.";
         var current = feature == SupportedFeatures.KRaftVersion ? kraftVersion : state.Image.Features.Level(feature);
         if (level < current && (UpgradeType)update.UpgradeType == UpgradeType.Upgrade)
-            return invalid + "Can't downgrade the version of this feature without setting the upgrade type to either safe or "
+            return invalid
+                + "Can't downgrade the version of this feature without setting the upgrade type to either safe or "
                 + "unsafe downgrade.";
         return feature switch
         {
@@ -108,13 +111,15 @@ internal static class FeatureChanges
             yield return Config("", state.Broker.GetInt(minInsyncReplicas).ToString(
                 System.Globalization.CultureInfo.InvariantCulture));
         foreach (var (resource, values) in configs.Resources)
-            if (resource is { Type: ConfigResourceType.Broker, Name.Length: > 0 } && values.ContainsKey(minInsyncReplicas))
+            if (resource is { Type: ConfigResourceType.Broker, Name.Length: > 0 }
+                && values.ContainsKey(minInsyncReplicas))
                 yield return Config(resource.Name, null);
 
         static MetadataRecord Config(string broker, string? value) => new(
             new ConfigRecord
             {
-                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = broker, Name = minInsyncReplicas, Value = value,
+                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = broker, Name = minInsyncReplicas,
+                    Value = value,
             },
             0);
     }

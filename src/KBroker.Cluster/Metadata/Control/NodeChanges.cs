@@ -3,7 +3,8 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Cluster.Metadata.Control;
 
-/// <summary>Registration of nodes, and what follows from it for partitions; producer ids; the quorum's description.</summary>
+/// <summary>Registration of nodes, and what follows from it for partitions; producer ids; the quorum's
+/// description.</summary>
 internal static class NodeChanges
 {
     private const int ProducerIdBlockSize = 1000;
@@ -21,7 +22,8 @@ internal static class NodeChanges
     }
 
     /// <summary>
-    /// The records that let a registered broker take part: it leads again what nobody else leads. After a crash it leads in
+    /// The records that let a registered broker take part: it leads again what nobody else leads. After a crash it
+    /// leads in
     /// a new epoch, so that a client that read records which the crash took away can tell.
     /// </summary>
     public static List<MetadataRecord> Unfence(ControlState state, int brokerId, long epoch, bool cleanShutdown)
@@ -58,7 +60,8 @@ internal static class NodeChanges
     public static List<MetadataRecord> BeginShutdown(ControlState state, int brokerId, long epoch)
     {
         if (!state.Image.Brokers.TryGetValue(brokerId, out var broker))
-            throw new ControllerException(ErrorCode.BrokerIdNotRegistered, $"Broker ID {brokerId} is not currently registered");
+            throw new ControllerException(ErrorCode.BrokerIdNotRegistered,
+                $"Broker ID {brokerId} is not currently registered");
         if (broker.Epoch != epoch)
             throw new ControllerException(ErrorCode.StaleBrokerEpoch,
                 $"Broker {brokerId} has epoch {broker.Epoch}, not {epoch}.");
@@ -106,7 +109,8 @@ internal static class NodeChanges
             return Change<AllocateProducerIdsResponse>.Nothing(new() { ErrorCode = ErrorCode.UnknownServerError });
         var record = new ProducerIdsRecord
         {
-            BrokerId = request.BrokerId, BrokerEpoch = request.BrokerEpoch, NextProducerId = start + ProducerIdBlockSize,
+            BrokerId = request.BrokerId, BrokerEpoch = request.BrokerEpoch, NextProducerId = start
+                + ProducerIdBlockSize,
         };
         return new(new() { ProducerIdStart = start, ProducerIdLen = ProducerIdBlockSize }, [new(record, 0)]);
     }
@@ -143,7 +147,8 @@ internal static class NodeChanges
     private static MetadataRecord Leave(ControlState state, TopicImage topic, PartitionImage partition, int brokerId)
     {
         var rest = partition.Isr.Remove(brokerId);
-        var change = new PartitionChangeRecord { TopicId = topic.Id, PartitionId = partition.PartitionId, Isr = [.. rest] };
+        var change = new PartitionChangeRecord { TopicId = topic.Id, PartitionId = partition.PartitionId,
+            Isr = [.. rest] };
         if (partition.Leader == brokerId)
             change.Leader = rest.IsEmpty ? PartitionImage.NoLeader : rest[0];
         if (rest.IsEmpty && state.Versions.HasElr && state.IsElrEnabled)
@@ -171,7 +176,8 @@ internal static class NodeChanges
     };
 
     private static List<DescribeQuorumResponse.Node> Nodes(MetadataImage image, QuorumDescription quorum) =>
-        [.. quorum.Voters.Where(v => image.Controllers.ContainsKey(v.NodeId)).Select(v => new DescribeQuorumResponse.Node
+        [.. quorum.Voters.Where(v => image.Controllers.ContainsKey(v.NodeId)).Select(v =>
+            new DescribeQuorumResponse.Node
         {
             NodeId = v.NodeId,
             Listeners = [.. image.Controllers[v.NodeId].Endpoints.Select(e => new DescribeQuorumResponse.Listener

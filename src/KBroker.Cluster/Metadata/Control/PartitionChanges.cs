@@ -10,7 +10,8 @@ internal static class PartitionChanges
     private const sbyte PreferredElection = 0;
     private const sbyte UncleanElection = 1;
 
-    public static Change<ElectLeadersResponse> Elect(ControlState state, ElectLeadersRequest request, short requestVersion)
+    public static Change<ElectLeadersResponse> Elect(ControlState state, ElectLeadersRequest request,
+        short requestVersion)
     {
         var type = requestVersion == 0 ? PreferredElection : request.ElectionType;
         if (type is not (PreferredElection or UncleanElection))
@@ -186,8 +187,8 @@ internal static class PartitionChanges
         List<int> isr = [.. partition.Isr.Where(target.Contains)];
         if (target.Except(partition.Replicas).Any() || isr.Count == 0)
             throw new RefusedException(ErrorCode.InvalidReplicaAssignment,
-                $"Partition {name}-{asked.PartitionIndex} can only be moved to replicas that are in sync already: this cluster "
-                + "has one broker, and no replica could be copied to another.");
+                $"Partition {name}-{asked.PartitionIndex} can only be moved to replicas that are in sync already: this "
+                + "cluster has one broker, and no replica could be copied to another.");
         var change = new PartitionChangeRecord
         {
             TopicId = topic.Id,
@@ -202,7 +203,8 @@ internal static class PartitionChanges
     }
 
     private static (List<int> Isr, MetadataRecord Change) ChangeIsr(
-        ControlState state, int sender, Uuid topicId, PartitionImage partition, AlterPartitionRequest.PartitionData asked)
+        ControlState state, int sender, Uuid topicId, PartitionImage partition,
+            AlterPartitionRequest.PartitionData asked)
     {
         if (asked.LeaderEpoch < partition.LeaderEpoch)
             throw new RefusedException(ErrorCode.FencedLeaderEpoch, null);
@@ -212,7 +214,8 @@ internal static class PartitionChanges
             throw new RefusedException(ErrorCode.InvalidRequest, null);
         if (asked.PartitionEpoch < partition.PartitionEpoch)
             throw new RefusedException(ErrorCode.InvalidUpdateVersion, null);
-        List<int> isr = asked.NewIsrWithEpochs.Count > 0 ? [.. asked.NewIsrWithEpochs.Select(b => b.BrokerId)] : asked.NewIsr;
+        List<int> isr = asked.NewIsrWithEpochs.Count > 0
+            ? [.. asked.NewIsrWithEpochs.Select(b => b.BrokerId)] : asked.NewIsr;
         if (!isr.Contains(sender) || isr.Except(partition.Replicas).Any() || isr.Distinct().Count() != isr.Count)
             throw new RefusedException(ErrorCode.InvalidRequest, null);
         var stale = asked.NewIsrWithEpochs.Any(b => b.BrokerEpoch != -1
@@ -231,7 +234,8 @@ internal static class PartitionChanges
     }
 
     /// <summary>A partition with a leader and a new ISR needs no candidates any more.</summary>
-    public static PartitionChangeRecord ClearElr(ControlState state, PartitionImage partition, PartitionChangeRecord change)
+    public static PartitionChangeRecord ClearElr(ControlState state, PartitionImage partition,
+        PartitionChangeRecord change)
     {
         if (!state.Versions.HasElr || change.Isr is null)
             return change;

@@ -13,11 +13,13 @@ internal static class TopicChanges
         if (!state.Broker.GetBoolean("delete.topic.enable"))
             return Change<DeleteTopicsResponse>.Nothing(new()
             {
-                Responses = [.. asked.Select(a => Deleted(a.Name, a.Id, ErrorCode.TopicDeletionDisabled, "Topic deletion is disabled."))],
+                Responses = [.. asked.Select(a =>
+                    Deleted(a.Name, a.Id, ErrorCode.TopicDeletionDisabled, "Topic deletion is disabled."))],
             });
         var response = new DeleteTopicsResponse();
         var records = new List<MetadataRecord>();
-        var names = asked.Where(a => a.Name is not null && a.Id.IsZero).CountBy(a => a.Name!).ToDictionary(StringComparer.Ordinal);
+        var names = asked.Where(a => a.Name is not null && a.Id.IsZero).CountBy(a =>
+            a.Name!).ToDictionary(StringComparer.Ordinal);
         var ids = asked.Where(a => a.Name is null && !a.Id.IsZero).CountBy(a => a.Id).ToDictionary();
         foreach (var (name, id) in asked.Distinct())
         {
@@ -33,12 +35,14 @@ internal static class TopicChanges
         return new(response, records);
     }
 
-    public static DeleteTopicsResponse.DeletableTopicResult Deleted(string? name, Uuid id, ErrorCode error, string? message) =>
+    public static DeleteTopicsResponse.DeletableTopicResult Deleted(string? name, Uuid id, ErrorCode error,
+        string? message) =>
         new() { Name = name, TopicId = id, ErrorCode = error, ErrorMessage = message };
 
     /// <summary>What a request asks for; up to version 5 it has names only.</summary>
     public static List<(string? Name, Uuid Id)> Asked(DeleteTopicsRequest request) =>
-        [.. request.TopicNames.Select(name => ((string?)name, Uuid.Zero)), .. request.Topics.Select(t => (t.Name, t.TopicId))];
+        [.. request.TopicNames.Select(name => ((string?)name, Uuid.Zero)), .. request.Topics.Select(t =>
+            (t.Name, t.TopicId))];
 
     public static Change<CreatePartitionsResponse> CreatePartitions(ControlState state, CreatePartitionsRequest request)
     {
@@ -47,10 +51,12 @@ internal static class TopicChanges
         var duplicates = request.Topics.CountBy(t => t.Name).Where(c => c.Value > 1).Select(c => c.Key)
             .ToHashSet(StringComparer.Ordinal);
         foreach (var name in duplicates)
-            response.Results.Add(new() { Name = name, ErrorCode = ErrorCode.InvalidRequest, ErrorMessage = Texts.DuplicateTopic });
+            response.Results.Add(new() { Name = name, ErrorCode = ErrorCode.InvalidRequest,
+                ErrorMessage = Texts.DuplicateTopic });
         foreach (var topic in request.Topics.Where(t => !duplicates.Contains(t.Name)))
         {
-            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult { Name = topic.Name, ErrorMessage = null };
+            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult { Name = topic.Name,
+                ErrorMessage = null };
             response.Results.Add(result);
             try
             {
@@ -97,19 +103,22 @@ internal static class TopicChanges
             throw new RefusedException(ErrorCode.InvalidPartitions, $"Topic already has {current} partition(s).");
         if (asked.Count < current)
             throw new RefusedException(ErrorCode.InvalidPartitions,
-                $"The topic {asked.Name} currently has {current} partition(s); {asked.Count} would not be an increase.");
+                $"The topic {asked.Name} currently has {current} partition(s); {asked.Count} would not be an "
+                + "increase.");
         var additional = asked.Count - current;
         if (additional > Texts.MaxPartitionsPerRequest)
             throw new RefusedException(ErrorCode.PolicyViolation, Texts.TooManyPartitions);
         if (asked.Assignments is { } manual && manual.Count != additional)
             throw new RefusedException(ErrorCode.InvalidReplicaAssignment,
-                $"Attempted to add {additional} additional partition(s), but only {manual.Count} assignment(s) were specified.");
+                $"Attempted to add {additional} additional partition(s), but only {manual.Count} assignment(s) "
+                + "were specified.");
         var factor = topic.Partitions[0].Replicas.Length;
         foreach (var assignment in asked.Assignments ?? [])
             ReplicaPlacement.CheckManual(state, assignment.BrokerIds, factor);
         var placements = asked.Assignments is { } chosen
             ? [.. chosen.Select(a => ImmutableArray.CreateRange(a.BrokerIds))]
             : ReplicaPlacement.Place(state, current, additional, factor);
-        return [.. placements.Select((replicas, i) => ReplicaPlacement.NewPartition(state, topic.Id, current + i, replicas))];
+        return [.. placements.Select((replicas, i) =>
+            ReplicaPlacement.NewPartition(state, topic.Id, current + i, replicas))];
     }
 }

@@ -8,7 +8,8 @@ namespace KBroker.Cluster.Metadata.Control;
 /// <summary>CreateTopics.</summary>
 internal static class TopicCreation
 {
-    public static Change<CreateTopicsResponse> Create(ControlState state, CreateTopicsRequest request, CollisionIndex collisions)
+    public static Change<CreateTopicsResponse> Create(ControlState state, CreateTopicsRequest request,
+        CollisionIndex collisions)
     {
         var results = new List<CreateTopicsResponse.CreatableTopicResult>();
         var records = new List<MetadataRecord>();
