@@ -17,6 +17,7 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     private readonly ConcurrentDictionary<TopicPartition, Partition> _byName = new();
     private readonly ConcurrentDictionary<(Uuid TopicId, int Partition), Partition> _byId = new();
     private readonly ConcurrentDictionary<TopicPartition, string> _offline = new();
+    private readonly Dictionary<LogDirectory, Dictionary<TopicPartition, long>> _checkpointed = [];
     private readonly LogManager _logs;
     private readonly ConfigView _configs;
     private readonly int _brokerId;
@@ -77,6 +78,33 @@ public sealed class PartitionRegistry : IMetadataSubscriber
             Apply(topic);
         ApplyConfigs(update);
     }
+
+    /// <summary>
+    /// Writes the high watermarks to <c>replication-offset-checkpoint</c> of each log directory, where they changed
+    /// since the last time. Calls must not overlap.
+    /// </summary>
+    public void CheckpointHighWatermarks()
+    {
+        foreach (var group in _byName.Values.GroupBy(static partition => partition.Log.Directory))
+        {
+            var offsets = group.ToDictionary(static p => p.TopicPartition, static p => p.HighWatermark);
+            if (group.Key.IsOffline || (_checkpointed.TryGetValue(group.Key, out var last) && IsSame(last, offsets)))
+                continue;
+            try
+            {
+                group.Key.HighWatermarks.Write(offsets);
+                _checkpointed[group.Key] = offsets;
+            }
+            catch (IOException failure)
+            {
+                _logger.LogError(
+                    "{File} cannot be written: {Reason}", group.Key.HighWatermarks.Path, failure.Message);
+            }
+        }
+    }
+
+    private static bool IsSame(Dictionary<TopicPartition, long> one, Dictionary<TopicPartition, long> other) =>
+        one.Count == other.Count && one.All(pair => other.TryGetValue(pair.Key, out var value) && value == pair.Value);
 
     private long HighWatermarkOf(PartitionLog log) =>
         _byName.TryGetValue(log.TopicPartition, out var partition) ? partition.HighWatermark : log.LogStartOffset;

@@ -19,6 +19,7 @@ internal sealed class BrokerState
     private readonly TimeProvider _time;
     private LocalMetadataLog? _metadata;
     private LocalController? _controller;
+    private PeriodicWork? _checkpoints;
 
     public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time)
     {
@@ -69,6 +70,11 @@ internal sealed class BrokerState
         Partitions = new PartitionRegistry(
             Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>());
         _metadata.Subscribe(Partitions);
+        _checkpoints = new PeriodicWork(
+            Partitions.CheckpointHighWatermarks,
+            TimeSpan.FromMilliseconds(configs.GetLong("replica.high.watermark.checkpoint.interval.ms")),
+            _time,
+            _loggers.CreateLogger<PeriodicWork>());
     }
 
     /// <summary>Starts the controller, and registers controller and broker with what others are told of them.</summary>
@@ -112,6 +118,8 @@ internal sealed class BrokerState
     public async Task CloseAsync()
     {
         Delayed.Dispose();
+        if (_checkpoints is not null)
+            await _checkpoints.DisposeAsync().ConfigureAwait(false);
         if (_controller is not null)
             await _controller.DisposeAsync().ConfigureAwait(false);
         if (_metadata is not null)
