@@ -1,0 +1,117 @@
+using System.Globalization;
+
+namespace KBroker.Throughput;
+
+/// <summary>What the command line asks for. Every value has a default that suits a small machine.</summary>
+internal sealed record Settings
+{
+    internal const string Help = """
+        bench/throughput/run [MODE] [OPTION VALUE]...
+
+        Modes
+          throughput   produce and fetch of the same data on every target, in turns (the default)
+          startup      process start to the first acknowledged produce, and idle memory
+          sendfile     which system calls carry the bytes of a fetch (needs strace)
+          hold         starts the first target, prints its port and pid, stops at end of input: to point other tools at it
+
+        Options
+          --targets kbroker,kafka,raw     what is measured; Kafka is left out where there is none
+          --drivers direct,librdkafka     direct speaks the protocol itself with batches built beforehand
+          --record-bytes 100,1000         sizes of a record's value
+          --acks 1                        0, 1 or all
+          --megabytes 1000                volume of one measurement of the direct driver and of the raw limits, MB of batches
+          --librdkafka-megabytes 200      volume of one measurement of librdkafka, MB of values
+          --batch-kilobytes 64            size of a batch that the direct driver sends
+          --connections 2                 connections of the direct driver, each with a partition of its own
+          --in-flight 8                   produce requests under way on a connection
+          --fetch-kilobytes 4096          most bytes of one fetch
+          --rounds 3                      rounds; the table holds medians
+          --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
+          --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
+          --override key=value            a broker property, for both brokers; may be given several times
+          --directory DIR                 where the temporary data goes (else the system's temporary folder)
+        """;
+
+    internal string Mode { get; init; } = "throughput";
+    internal string[] Targets { get; init; } = ["kbroker", "kafka", "raw"];
+    internal string[] Drivers { get; init; } = ["direct", "librdkafka"];
+    internal int[] RecordBytes { get; init; } = [100, 1000];
+    internal short Acks { get; init; } = 1;
+    internal long Bytes { get; init; } = 1_000_000_000;
+    internal long LibrdkafkaBytes { get; init; } = 200_000_000;
+    internal int BatchBytes { get; init; } = 64 * 1024;
+    internal int Connections { get; init; } = 2;
+    internal int InFlight { get; init; } = 8;
+    internal int FetchBytes { get; init; } = 4096 * 1024;
+    internal int Rounds { get; init; } = 3;
+    internal string? KafkaHome { get; init; }
+    internal string KBroker { get; init; } = "";
+    internal string[] Overrides { get; init; } = [];
+    internal string Directory { get; init; } = Path.GetTempPath();
+
+    /// <exception cref="FormatException">An unknown option, or one with a bad value.</exception>
+    internal static Settings Parse(string[] arguments)
+    {
+        var settings = new Settings();
+        int next = 0;
+        if (arguments.Length > 0 && !arguments[0].StartsWith('-')) settings = settings with { Mode = arguments[next++] };
+        for (; next < arguments.Length; next += 2)
+        {
+            if (next + 1 == arguments.Length) throw new FormatException($"{arguments[next]} has no value");
+            settings = settings.With(arguments[next], arguments[next + 1]);
+        }
+
+        string root = RepositoryRoot();
+        return settings with
+        {
+            KBroker = FirstOf(settings.KBroker, "KBROKER_EXE", Path.Combine(root, "artifacts", "kbroker", "kbroker")),
+            KafkaHome = Existing(
+                FirstOf(settings.KafkaHome, "KAFKA_HOME", Path.Combine(root, "..", "shared", "peers", "kafka"))),
+        };
+    }
+
+    private Settings With(string option, string value) => option switch
+    {
+        "--targets" => this with { Targets = value.Split(',') },
+        "--drivers" => this with { Drivers = value.Split(',') },
+        "--record-bytes" => this with { RecordBytes = [.. value.Split(',').Select(Number)] },
+        "--acks" => this with { Acks = value == "all" ? (short)-1 : (short)Number(value) },
+        "--megabytes" => this with { Bytes = Number(value) * 1_000_000L },
+        "--librdkafka-megabytes" => this with { LibrdkafkaBytes = Number(value) * 1_000_000L },
+        "--batch-kilobytes" => this with { BatchBytes = Number(value) * 1024 },
+        "--connections" => this with { Connections = Number(value) },
+        "--in-flight" => this with { InFlight = Number(value) },
+        "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
+        "--rounds" => this with { Rounds = Number(value) },
+        "--kafka-home" => this with { KafkaHome = value },
+        "--kbroker" => this with { KBroker = value },
+        "--override" => this with { Overrides = [.. Overrides, value] },
+        "--directory" => this with { Directory = value },
+        _ => throw new FormatException($"unknown option {option}"),
+    };
+
+    private static int Number(string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value)
+            ? value
+            : throw new FormatException($"'{text}' is not a number");
+
+    private static string FirstOf(string? given, string variable, string fallback)
+    {
+        if (!string.IsNullOrEmpty(given)) return given;
+        string? named = Environment.GetEnvironmentVariable(variable);
+        return string.IsNullOrEmpty(named) ? fallback : named;
+    }
+
+    private static string? Existing(string home) =>
+        File.Exists(Path.Combine(home, "bin", "kafka-server-start.sh")) ? Path.GetFullPath(home) : null;
+
+    private static string RepositoryRoot()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "KBroker.sln"))) return folder.FullName;
+        }
+
+        throw new InvalidOperationException($"KBroker.sln is in no parent of {AppContext.BaseDirectory}");
+    }
+}
