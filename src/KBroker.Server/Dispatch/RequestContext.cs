@@ -63,7 +63,9 @@ public sealed class RequestContext
     /// <summary>Address of the client.</summary>
     public IPAddress ClientAddress => Session.RemoteEndPoint.Address;
 
-    /// <summary>Fires when the client has gone or the broker is stopping; see <see cref="ClientSession.Closing"/>.</summary>
+    /// <summary>
+    /// Fires when the client has gone or the broker is stopping; see <see cref="ClientSession.Closing"/>.
+    /// </summary>
     public CancellationToken Closing => Session.Closing;
 
     /// <summary>What the listener offers, for the ApiVersions answer.</summary>
@@ -72,7 +74,9 @@ public sealed class RequestContext
     /// <summary>The decoded request, for error answers; null before it is decoded.</summary>
     internal IRequestMessage? Request { get; set; }
 
-    /// <summary>Version in which the answer's body is written; differs from the request's for ApiVersions only.</summary>
+    /// <summary>
+    /// Version in which the answer's body is written; differs from the request's for ApiVersions only.
+    /// </summary>
     internal short ResponseVersion { get; set; }
 
     /// <summary>Version of the answer's header: 0, or 1 with tagged fields.</summary>

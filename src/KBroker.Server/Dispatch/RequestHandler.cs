@@ -4,7 +4,9 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Server.Dispatch;
 
-/// <summary>Base of handlers: decodes the request, and makes error answers of responses with a top-level error.</summary>
+/// <summary>
+/// Base of handlers: decodes the request, and makes error answers of responses with a top-level error.
+/// </summary>
 /// <typeparam name="TRequest">The request.</typeparam>
 /// <typeparam name="TResponse">Its answer.</typeparam>
 public abstract class RequestHandler<TRequest, TResponse> : IRequestHandler

@@ -121,7 +121,8 @@ internal sealed class Connection
             return;
         if (reason is not null)
         {
-            _services.Log.Log(level, "Closed connection {ConnectionId} on listener {Listener}, client {Client}: {Reason}",
+            _services.Log.Log(
+                level, "Closed connection {ConnectionId} on listener {Listener}, client {Client}: {Reason}",
                 Session.ConnectionId, Session.ListenerName, Session.RemoteEndPoint, reason);
         }
         DisposeSocket();
@@ -130,7 +131,9 @@ internal sealed class Connection
         _progress.Set();
     }
 
-    /// <summary>How long nothing was received or sent although the client could act; see <see cref="IdleWatch"/>.</summary>
+    /// <summary>
+    /// How long nothing was received or sent although the client could act; see <see cref="IdleWatch"/>.
+    /// </summary>
     public TimeSpan UpdateIdle(TimeProvider time)
     {
         var waitsForBroker = _queue.Count > 0 && !_sendLoop.IsBlocked;

@@ -34,7 +34,9 @@ internal sealed class ConnectionLimits
         }
     }
 
-    /// <summary>Whether more connections are open than the broker's limit, which the exempt listener can cause.</summary>
+    /// <summary>
+    /// Whether more connections are open than the broker's limit, which the exempt listener can cause.
+    /// </summary>
     public bool IsExceeded => Count > _max;
 
     /// <summary>Completes when the broker's limit leaves room for one more.</summary>

@@ -51,7 +51,8 @@ internal sealed class Listener : IDisposable
         catch (SocketException e)
         {
             socket?.Dispose();
-            throw new ListenerConfigurationException("listeners", endpoint.ToString(), $"cannot listen there: {e.Message}");
+            throw new ListenerConfigurationException(
+                "listeners", endpoint.ToString(), $"cannot listen there: {e.Message}");
         }
     }
 

@@ -11,7 +11,9 @@ public sealed record NetworkOptions
     /// <summary><c>max.connections</c>: open connections of the broker; beyond it nothing is accepted.</summary>
     public int MaxConnections { get; init; } = int.MaxValue;
 
-    /// <summary><c>max.connections.per.ip</c>: open connections of one client address; more are closed at once.</summary>
+    /// <summary>
+    /// <c>max.connections.per.ip</c>: open connections of one client address; more are closed at once.
+    /// </summary>
     public int MaxConnectionsPerIp { get; init; } = int.MaxValue;
 
     /// <summary><c>max.connections.per.ip.overrides</c>, resolved to addresses.</summary>
@@ -53,7 +55,8 @@ public sealed record NetworkOptions
     /// <param name="value">For example <c>127.0.0.1:200,[::1]:200,build.example:10</c>.</param>
     /// <param name="resolve">From a host name or address to its addresses.</param>
     /// <returns>Limits by address.</returns>
-    /// <exception cref="Listeners.ListenerConfigurationException">An entry is malformed or does not resolve.</exception>
+    /// <exception cref="Listeners.ListenerConfigurationException">An entry is malformed or does not
+    /// resolve.</exception>
     public static IReadOnlyDictionary<IPAddress, int> ParseOverrides(string? value, Func<string, IPAddress[]> resolve)
     {
         const string key = "max.connections.per.ip.overrides";

@@ -21,7 +21,8 @@ internal sealed class ResponseQueue
 
     /// <param name="session">Whose requests these are.</param>
     /// <param name="capacity">Most requests under way.</param>
-    /// <param name="completed">Called when a slot that was waited for completes, on whatever thread completes it.</param>
+    /// <param name="completed">Called when a slot that was waited for completes, on whatever thread completes
+    /// it.</param>
     public ResponseQueue(ClientSession session, int capacity, Action<ResponseSlot> completed)
     {
         _session = session;
@@ -81,7 +82,11 @@ internal sealed class ResponseQueue
     public ResponseSlot? PeekCompleted()
     {
         lock (_lock)
-            return _started > _finished && _slots[_finished % _slots.Length] is { IsCompleted: true } slot ? slot : null;
+        {
+            return _started > _finished && _slots[_finished % _slots.Length] is { IsCompleted: true } slot
+                ? slot
+                : null;
+        }
     }
 
     /// <summary>Gives the front slot free, once its answer is written.</summary>

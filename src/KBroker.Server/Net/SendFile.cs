@@ -6,7 +6,8 @@ namespace KBroker.Server.Net;
 
 /// <summary>
 /// The two Linux calls that the send loop makes itself, on the socket that the runtime has made non-blocking. Compared
-/// with <see cref="Socket.SendPacketsAsync"/> they allocate nothing, save a stat of the file, and let the bytes before a
+/// with <see cref="Socket.SendPacketsAsync"/> they allocate nothing, save a stat of the file, and let the bytes
+/// before a
 /// file region travel in one packet with it.
 /// </summary>
 internal static partial class SendFile
@@ -47,7 +48,8 @@ internal static partial class SendFile
     /// <param name="file">The file.</param>
     /// <param name="position">Where in the file to start.</param>
     /// <param name="count">Bytes to send.</param>
-    /// <returns>Bytes sent; 0 when the socket is full; -1 when the file ends before <paramref name="position"/>.</returns>
+    /// <returns>Bytes sent; 0 when the socket is full; -1 when the file ends before <paramref
+    /// name="position"/>.</returns>
     /// <exception cref="SocketException">The connection is gone, or the file cannot be read.</exception>
     public static unsafe long TrySendFile(Socket socket, SafeFileHandle file, long position, long count)
     {

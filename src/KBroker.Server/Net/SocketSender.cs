@@ -19,7 +19,9 @@ internal sealed class SocketSender : IDisposable
 {
     private const int GatherBytes = 32 * 1024;
 
-    /// <summary>Largest part of a region that one waiting operation sends, so that progress is seen now and then.</summary>
+    /// <summary>
+    /// Largest part of a region that one waiting operation sends, so that progress is seen now and then.
+    /// </summary>
     private const int WaitingSendBytes = 1024 * 1024;
 
     private readonly Socket _socket;

@@ -134,7 +134,8 @@ public sealed class SendFileTests : IDisposable
         for (var i = 0; i < shape.Count; i++)
         {
             var expected = _file.Bytes.AsSpan(shape[i].Position, shape[i].Length);
-            Assert.True(expected.SequenceEqual(partitions[i].Records!.Value.ToArray()), $"partition {i} of seed {seed}");
+            var received = partitions[i].Records!.Value.ToArray();
+            Assert.True(expected.SequenceEqual(received), $"partition {i} of seed {seed}");
         }
     }
 }

@@ -52,7 +52,8 @@ internal sealed class TestFile : IDisposable
 
         protected int Position => position;
 
-        public void Read(int at, Span<byte> destination) => file.Bytes.AsSpan(position + at, destination.Length).CopyTo(destination);
+        public void Read(int at, Span<byte> destination) =>
+            file.Bytes.AsSpan(position + at, destination.Length).CopyTo(destination);
 
         public void Dispose()
         {
@@ -61,7 +62,8 @@ internal sealed class TestFile : IDisposable
         }
     }
 
-    private sealed class Sendable(TestFile file, int position, int length) : Readable(file, position, length), ISendableRegion
+    private sealed class Sendable(TestFile file, int position, int length)
+        : Readable(file, position, length), ISendableRegion
     {
         FileStream ISendableRegion.Stream => Owner._stream;
 

@@ -29,7 +29,8 @@ internal sealed class TestNetwork : IAsyncDisposable
                 listeners ?? new ListenerSettings { Listeners = "PLAINTEXT://127.0.0.1:0" }),
         };
         Server = new NetworkServer(
-            configure?.Invoke(options) ?? options, new RequestDispatcher(new ApiTable(handlers), Log.For<RequestDispatcher>()),
+            configure?.Invoke(options) ?? options,
+            new RequestDispatcher(new ApiTable(handlers), Log.For<RequestDispatcher>()),
             _metrics, time, Log.For<NetworkServer>());
         Server.Bind();
         Server.Start();

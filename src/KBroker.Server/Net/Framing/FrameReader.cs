@@ -15,7 +15,8 @@ internal static class FrameReader
     /// <param name="buffer">What has arrived; moved behind the frame when there is a whole one.</param>
     /// <param name="maxBytes">Largest size that is accepted (<c>socket.request.max.bytes</c>).</param>
     /// <param name="frame">The frame without its size field.</param>
-    /// <param name="missing">When false is answered: bytes still to come of this frame, 0 when its size is unknown.</param>
+    /// <param name="missing">When false is answered: bytes still to come of this frame, 0 when its size is
+    /// unknown.</param>
     /// <returns>Whether a whole frame was there.</returns>
     /// <exception cref="InvalidFrameException">The size is negative or too large.</exception>
     public static bool TryRead(
@@ -71,7 +72,7 @@ internal sealed class InvalidFrameException(int size, int maxBytes) : Exception(
         // The usual mistakes: a TLS or an HTTP client on a plaintext port.
         if (bytes[0] == 0x16 && bytes[1] == 3)
             return message + "; it looks like a TLS handshake";
-        return "GET POSTPUT HEADCONNOPTI".Contains(System.Text.Encoding.Latin1.GetString(bytes), StringComparison.Ordinal)
+        return System.Text.Encoding.Latin1.GetString(bytes) is "GET " or "POST" or "PUT " or "HEAD" or "OPTI"
             ? message + "; it looks like HTTP"
             : message;
     }
