@@ -3,6 +3,8 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Server.Tests.Net;
 
+/// <summary>Runs alone: some of it measures the memory of the process.</summary>
+[Collection(nameof(AllocationTests))]
 public sealed class BackPressureTests
 {
     private const int AnswerBytes = 1024 * 1024;
@@ -61,6 +63,29 @@ public sealed class BackPressureTests
             return network.Server.ConnectionCount == 0;
         }, "clients that do not read are closed as idle");
         clients.ForEach(c => c.Dispose());
+    }
+
+    [Fact]
+    public async Task A_promise_of_bytes_that_never_come_takes_little_memory()
+    {
+        await using var network = new TestNetwork([Echo.Handler]);
+        var clients = new List<TestClient>();
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        for (var i = 0; i < 100; i++)
+        {
+            var client = network.Connect();
+            client.SendRaw([0x05, 0xf5, 0xe1, 0, 1, 2, 3]);
+            clients.Add(client);
+        }
+        await TestNetwork.Eventually(() => network.Server.ConnectionCount == 100, "all are connected");
+        using (var other = network.Connect())
+        {
+            other.SendEcho(1);
+            Assert.Equal(1, other.ReceiveEcho());
+        }
+        var grown = GC.GetTotalMemory(forceFullCollection: true) - before;
+        clients.ForEach(c => c.Dispose());
+        Assert.True(grown < 100 * 200_000, $"{grown} bytes for 100 promises of 100 MB");
     }
 
     private static TestHandler<ListGroupsRequest, ListGroupsResponse> BigAnswers(Func<int> onStart)
