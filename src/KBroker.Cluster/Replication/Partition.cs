@@ -38,7 +38,7 @@ public sealed class Partition
         Log = log;
         _brokerId = brokerId;
         _listener = listener;
-        _leadership = new Leadership(PartitionImage.NoLeader, -1, -1, []);
+        _leadership = new Leadership(PartitionImage.NoLeader, -1, -1, [], 0);
         _highWatermark = log.LogStartOffset;
     }
 
@@ -84,7 +84,8 @@ public sealed class Partition
     public void Update(PartitionImage image)
     {
         var wasLeader = IsLeader;
-        _leadership = new Leadership(image.Leader, image.LeaderEpoch, image.PartitionEpoch, image.Isr);
+        _leadership = new Leadership(
+            image.Leader, image.LeaderEpoch, image.PartitionEpoch, image.Isr, image.Replicas.Length);
         if (IsLeader)
             AdvanceHighWatermark();
         else if (wasLeader)
@@ -121,12 +122,14 @@ public sealed class Partition
         var leadership = _leadership;
         if (!IsLeader)
             return PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
-        if (requiredAcks == -1 && leadership.Isr.Length < MinInSyncReplicas)
+        // As Kafka does, no more replicas are asked for than the partition has.
+        var minInSyncReplicas = Math.Min(MinInSyncReplicas, leadership.ReplicasCount);
+        if (requiredAcks == -1 && leadership.Isr.Length < minInSyncReplicas)
         {
             return PartitionAppend.Refused(
                 ErrorCode.NotEnoughReplicas,
                 $"The size of the current ISR {leadership.Isr.Length} is insufficient to satisfy the "
-                + $"min.insync.replicas requirement of {MinInSyncReplicas} for partition {TopicPartition}");
+                + $"min.insync.replicas requirement of {minInSyncReplicas} for partition {TopicPartition}");
         }
 
         try
@@ -261,6 +264,8 @@ public sealed class Partition
         lowWatermark = -1;
         if (!IsLeader)
             return ErrorCode.NotLeaderOrFollower;
+        if ((Log.Config.CleanupPolicy & CleanupPolicy.Delete) == 0)
+            return ErrorCode.PolicyViolation;
         var target = offset == -1 ? HighWatermark : offset;
         if (target < 0 || target > HighWatermark)
             return ErrorCode.OffsetOutOfRange;
@@ -323,7 +328,8 @@ public sealed class Partition
         }
     }
 
-    private sealed record Leadership(int LeaderId, int LeaderEpoch, int PartitionEpoch, ImmutableArray<int> Isr);
+    private sealed record Leadership(
+        int LeaderId, int LeaderEpoch, int PartitionEpoch, ImmutableArray<int> Isr, int ReplicasCount);
 }
 
 /// <summary>How far a read may go.</summary>
