@@ -10,7 +10,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace KBroker.Cluster.Tests.Replication;
 
-/// <summary>Partitions as the metadata makes them; the metadata log, the controller and the logs are the real ones.</summary>
+/// <summary>Partitions as the metadata makes them; metadata log, controller and logs are the real ones.</summary>
 public sealed class PartitionRegistryTests
 {
     [Fact]
