@@ -43,6 +43,8 @@ internal sealed class BrokerLogging : IDisposable
         var configuration = new LoggerConfiguration()
             .MinimumLevel.Is(Level(configs, "kbroker.log.level") ?? LogEventLevel.Information)
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            // What keeps the host from starting is told once, by ServeCommand, in words for the operator.
+            .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .WriteTo.Async(sink => sink.Console(formatter), QueuedEvents, blockWhenFull: false);
         foreach (var (area, source) in Areas)
         {

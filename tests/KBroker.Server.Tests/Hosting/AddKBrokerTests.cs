@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using KBroker.Server.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -32,6 +34,18 @@ public sealed class AddKBrokerTests : IDisposable
         await host.StopAsync(TestContext.Current.CancellationToken);
     }
 
+    [Fact]
+    public async Task A_port_in_use_is_told_in_a_sentence()
+    {
+        using var occupant = new TcpListener(IPAddress.Loopback, 0);
+        occupant.Start();
+        var port = ((IPEndPoint)occupant.LocalEndpoint).Port;
+        using var host = HostOf(Options("a", port));
+        var refused = await Assert.ThrowsAsync<BrokerStartException>(
+            () => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains($"127.0.0.1:{port}", refused.Message);
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private static IHost HostOf(params BrokerOptions[] options)
@@ -45,9 +59,9 @@ public sealed class AddKBrokerTests : IDisposable
         return builder.Build();
     }
 
-    private BrokerOptions Options(string name) => BrokerOptions.Create(new Dictionary<string, string>
+    private BrokerOptions Options(string name, int port = 0) => BrokerOptions.Create(new Dictionary<string, string>
     {
-        ["listeners"] = "PLAINTEXT://127.0.0.1:0",
+        ["listeners"] = $"PLAINTEXT://127.0.0.1:{port}",
         ["log.dirs"] = Path.Combine(_folder, name),
     });
 }
