@@ -24,7 +24,7 @@ internal sealed class BrokerNetwork(
     /// <summary>The listeners that are bound, with their real ports.</summary>
     public IReadOnlyList<ListenerEndpoint> BoundListeners => _server?.BoundListeners ?? [];
 
-    /// <summary>Reserves the ports; clients wait in the backlog until <see cref="Start"/>.</summary>
+    /// <summary>Reserves the ports; clients are refused until <see cref="Start"/>.</summary>
     public void Bind()
     {
         var configs = options.Configs;
@@ -55,14 +55,22 @@ internal sealed class BrokerNetwork(
         _server.Bind();
     }
 
-    /// <summary>What others are told: the advertised listeners, for clients or for controllers.</summary>
+    /// <summary>What others are told: the advertised listeners for clients, or the controller listeners.</summary>
     /// <param name="controllers">Which of the two.</param>
-    public ImmutableArray<NodeEndpoint> AdvertisedEndpoints(bool controllers) =>
-    [
-        .. _server!.ResolveAdvertised().Where(endpoint => endpoint.IsController == controllers)
-            .Select(static endpoint => new NodeEndpoint(
-                endpoint.ListenerName, endpoint.Host, endpoint.Port, (short)endpoint.SecurityProtocol)),
-    ];
+    public ImmutableArray<NodeEndpoint> AdvertisedEndpoints(bool controllers)
+    {
+        var endpoints = controllers
+            ? _server!.BoundListeners.Where(static endpoint => endpoint.IsController)
+            : _server!.ResolveAdvertised();
+        return
+        [
+            .. endpoints.Select(static endpoint => new NodeEndpoint(
+                endpoint.ListenerName,
+                endpoint.Host.Length == 0 ? Dns.GetHostName() : endpoint.Host,
+                endpoint.Port,
+                (short)endpoint.SecurityProtocol)),
+        ];
+    }
 
     /// <summary>Begins to serve; everything that handlers use is there by now.</summary>
     public void Start()

@@ -7,7 +7,8 @@ internal static class AuthorizerExtensions
 {
     private const string ClusterName = "kafka-cluster";
 
-    public static bool Topic(this IAuthorizer authorizer, RequestContext context, AclOperation operation, string name) =>
+    public static bool Topic(
+        this IAuthorizer authorizer, RequestContext context, AclOperation operation, string name) =>
         authorizer.Authorize(context, operation, AclResourceType.Topic, name);
 
     public static bool Cluster(this IAuthorizer authorizer, RequestContext context, AclOperation operation) =>
