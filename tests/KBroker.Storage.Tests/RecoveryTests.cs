@@ -119,6 +119,88 @@ public sealed class RecoveryTests
         Assert.Equal((log, 3L * batch), (damage.File, damage.Position));
         Assert.Equal(bytes, File.ReadAllBytes(log));
         Assert.False(storage.Manager.Directories[0].IsOffline);
+
+        // Neither a clean stop nor further starts make it good.
+        for (var i = 0; i < 2; i++)
+        {
+            storage.CloseCleanly();
+            Assert.Throws<StorageException>(storage.Reopen);
+            Assert.Equal(bytes, File.ReadAllBytes(log));
+        }
+    }
+
+    [Fact]
+    public void A_segment_behind_a_lost_tail_is_removed_so_that_no_gap_stays()
+    {
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 1000 });
+        for (var i = 0; i < 30; i++)
+            storage.AppendOk(TestStorage.Batch(3));
+        storage.Crash();
+        var first = Path.Combine(storage.LogPath, "00000000000000000000.log");
+        var bytes = File.ReadAllBytes(first);
+        Assert.True(RecordBatchHeader.TryParse(bytes, out var header));
+        File.WriteAllBytes(first, bytes[..^header.SizeInBytes]);
+        storage.Reopen();
+        Assert.Equal(1, storage.Log.SegmentCount);
+        var end = storage.Log.LogEndOffset;
+        Assert.Equal(Enumerable.Range(0, (int)end).Select(i => (long)i), storage.ReadOffsets(0));
+        Assert.Equal(end, storage.AppendOk(TestStorage.Batch(1)).FirstOffset);
+    }
+
+    [Fact]
+    public void A_log_that_lost_all_its_files_is_damaged()
+    {
+        using var storage = new TestStorage();
+        storage.AppendOk(TestStorage.Batch(3));
+        storage.Log.Flush();
+        storage.Manager.CheckpointRecoveryPoints();
+        storage.Crash();
+        File.Delete(Path.Combine(storage.LogPath, "00000000000000000000.log"));
+        Assert.Throws<StorageException>(storage.Reopen);
+    }
+
+    [Fact]
+    public void A_damaged_checkpoint_makes_the_next_start_scan_everything()
+    {
+        using var storage = new TestStorage(Small);
+        for (var i = 0; i < 30; i++)
+            storage.AppendOk(TestStorage.Batch(3));
+        storage.Crash();
+        File.WriteAllText(Path.Combine(storage.Root, "recovery-point-offset-checkpoint"), "rubbish");
+        storage.Reopen();
+        Assert.Equal(90, storage.ReadOffsets(0).Count);
+    }
+
+    [Theory]
+    [InlineData("cleaned")]
+    [InlineData("half-renamed")]
+    [InlineData("swap")]
+    [InlineData("swap-log-renamed")]
+    public void A_replacement_that_was_interrupted_is_finished_or_undone(string state)
+    {
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 1000 });
+        for (var i = 0; i < 20; i++)
+            storage.AppendOk(TestStorage.Batch(3));
+        storage.CloseCleanly();
+        var bases = Directory.GetFiles(storage.LogPath, "*.log")
+            .Select(f => long.Parse(Path.GetFileNameWithoutExtension(f))).Order().ToArray();
+        string Of(long offset, string suffix) => Path.Combine(storage.LogPath, $"{offset:D20}{suffix}");
+        byte[] merged = [.. File.ReadAllBytes(Of(bases[0], ".log")), .. File.ReadAllBytes(Of(bases[1], ".log"))];
+        File.WriteAllBytes(Of(0, state == "cleaned" ? ".log.cleaned" : ".log.swap"), merged);
+        File.WriteAllBytes(Of(0, state is "cleaned" or "half-renamed" ? ".index.cleaned" : ".index.swap"), []);
+        File.WriteAllBytes(Of(0, state is "cleaned" or "half-renamed" ? ".timeindex.cleaned" : ".timeindex.swap"), []);
+        if (state == "swap-log-renamed")
+        {
+            File.Delete(Of(bases[1], ".log"));
+            File.Move(Of(0, ".log.swap"), Of(0, ".log"), overwrite: true);
+        }
+
+        storage.Reopen();
+        var isFinished = state.StartsWith("swap", StringComparison.Ordinal);
+        Assert.Equal(bases.Length - (isFinished ? 1 : 0), storage.Log.SegmentCount);
+        Assert.Equal(Enumerable.Range(0, 60).Select(i => (long)i), storage.ReadOffsets(0));
+        Assert.Empty(Directory.GetFiles(storage.LogPath, "*.swap"));
+        Assert.Empty(Directory.GetFiles(storage.LogPath, "*.cleaned"));
     }
 
     [Fact]

@@ -25,7 +25,7 @@ internal sealed record LoadedLog(
 internal sealed class LogLoader(
     LogContext context, string path, LogConfig config, EpochCache epochs, ProducerStates producers)
 {
-    private static readonly string[] LeftOverSuffixes = [SegmentPaths.Deleted, SegmentPaths.Cleaned, ".tmp"];
+    private static readonly string[] LeftOverSuffixes = [SegmentPaths.Deleted, ".tmp"];
     private readonly List<LogSegment> _segments = [];
     private readonly Dictionary<string, FileEntry> _files = [];
 
@@ -37,7 +37,7 @@ internal sealed class LogLoader(
     {
         ListFiles();
         LoadEpochs();
-        var unflushed = isClean ? CheckIndexes() : Recover(recoveryPoint);
+        var unflushed = isClean ? CheckIndexes() : Recover(recoveryPoint, logStartOffset);
         if (_segments.Count == 0)
             AddEmptySegment(logStartOffset);
         var end = _segments[^1].ReadNextOffset();
@@ -59,18 +59,15 @@ internal sealed class LogLoader(
 
     private void ListFiles()
     {
-        foreach (var file in context.Files.ListFiles(path))
+        var files = context.Files.ListFiles(path);
+        if (new SwapCompletion(context, path).Run(files))
+            files = context.Files.ListFiles(path);
+        foreach (var file in files)
         {
             if (LeftOverSuffixes.Any(s => file.Name.EndsWith(s, StringComparison.Ordinal)))
             {
                 context.Files.DeleteFile(Path.Combine(path, file.Name));
                 continue;
-            }
-
-            if (file.Name.EndsWith(SegmentPaths.Swap, StringComparison.Ordinal))
-            {
-                throw new IOException($"{Path.Combine(path, file.Name)} is the result of a compaction that was not "
-                    + "finished. Start Apache Kafka once on this directory to finish it.");
             }
 
             _files[file.Name] = file;
@@ -145,8 +142,14 @@ internal sealed class LogLoader(
     }
 
     /// <summary>After a crash: scans the segments behind the recovery point.</summary>
-    private LogSegment[] Recover(long recoveryPoint)
+    private LogSegment[] Recover(long recoveryPoint, long logStartOffset)
     {
+        if (_segments.Count == 0 && recoveryPoint > logStartOffset)
+        {
+            throw new CorruptLogException(
+                path, 0, $"there is no log file, but everything below offset {recoveryPoint} was on stable storage");
+        }
+
         if (_segments.Count == 0)
             return [];
         var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset <= recoveryPoint));
@@ -161,8 +164,22 @@ internal sealed class LogLoader(
         {
             var segment = _segments[i];
             if (segment.BaseOffset < end)
-                throw new CorruptLogException(segment.File.Path, 0,
-                    $"it overlaps with its predecessor, which ends at {end}");
+            {
+                throw new CorruptLogException(
+                    segment.File.Path, 0, $"it overlaps with its predecessor, which ends at {end}");
+            }
+
+            // A crash may lose the end of one file and keep the next one. Before the recovery point a gap is compaction's.
+            if (i > first && segment.BaseOffset > end && end >= recoveryPoint)
+            {
+                context.Logger.LogWarning(
+                    "{File} starts behind the end {Offset} of its predecessor; it is removed, with all behind it.",
+                    segment.File.Path,
+                    end);
+                DropFrom(i);
+                break;
+            }
+
             segment.TransactionIndex.TruncateTo(segment.BaseOffset);
             var found = new SegmentRecovery(segment, recoveryPoint, config.IndexIntervalBytes)
             {
@@ -175,7 +192,8 @@ internal sealed class LogLoader(
                 segment.SealIndexes();
         }
 
-        if (end < recoveryPoint && _segments[^1].SizeInBytes > 0)
+        // What was deleted at the start may be missing, too.
+        if (Math.Max(end, logStartOffset) < recoveryPoint)
         {
             throw new CorruptLogException(
                 _segments[^1].File.Path,

@@ -11,6 +11,7 @@ internal sealed class LogState
     private LogConfig _config;
     private string _path;
     private long _startOffset;
+    private long _firstUnstableOffset;
     private bool _closed;
 
     public LogState(PartitionLogParts parts)
@@ -34,6 +35,7 @@ internal sealed class LogState
                 Flush.AddSealed(segment, SegmentPaths.Of(_path, segment.BaseOffset, SegmentPaths.Snapshot));
         }
 
+        PublishFirstUnstableOffset();
         if (parts.IsNew)
             Flush.NamesChanged(parentToo: true);
     }
@@ -76,6 +78,16 @@ internal sealed class LogState
         set => Volatile.Write(ref _startOffset, value);
     }
 
+    /// <summary>First offset of the oldest open transaction; null without one. Readers need no lock for it.</summary>
+    public long? FirstUnstableOffset
+    {
+        get
+        {
+            var offset = Volatile.Read(ref _firstUnstableOffset);
+            return offset < 0 ? null : offset;
+        }
+    }
+
     public bool IsClosed
     {
         get => Volatile.Read(ref _closed);
@@ -85,6 +97,10 @@ internal sealed class LogState
     /// <summary>Whether an exception means that the disk failed.</summary>
     public static bool IsFailure(Exception exception) =>
         exception is (IOException or UnauthorizedAccessException) and not StorageException;
+
+    /// <summary>Lets readers see what the producer state says now.</summary>
+    public void PublishFirstUnstableOffset() =>
+        Volatile.Write(ref _firstUnstableOffset, Producers.FirstOpenTransactionOffset ?? -1);
 
     public void ThrowIfUnusable()
     {

@@ -131,6 +131,7 @@ internal sealed class LogTrimmer(
         state.Epochs.TruncateFromEnd(newEnd);
         state.End.Reset(newEnd, place.Segment, position);
         new ProducerReplay(state.Context, state.Path, state.Producers).Run(state.Segments.All, newEnd, newEnd);
+        state.PublishFirstUnstableOffset();
         writer.ForgetSnapshots();
         state.Flush.NamesChanged();
     }

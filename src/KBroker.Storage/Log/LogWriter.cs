@@ -116,6 +116,8 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             segment.Append(work.BuildGather(), headers, work.TotalBytes, config.IndexIntervalBytes);
             for (var i = 0; i < headers.Length; i++)
                 Follow(segment, headers[i], work.Batches[i]);
+            // Before the end moves, so that no reader sees a transaction's records and not its start.
+            state.PublishFirstUnstableOffset();
             state.End.Set(headers[^1].NextOffset, segment, segment.SizeInBytes);
         }
         catch (Exception exception) when (LogState.IsFailure(exception))

@@ -82,14 +82,7 @@ public sealed class PartitionLog
     /// First offset of the oldest transaction that is still open; null without one. Together with the high watermark it
     /// bounds what a read_committed consumer may see.
     /// </summary>
-    public long? FirstUnstableOffset
-    {
-        get
-        {
-            lock (_state.Lock)
-                return _state.Producers.FirstOpenTransactionOffset;
-        }
-    }
+    public long? FirstUnstableOffset => _state.FirstUnstableOffset;
 
     /// <summary>What is known of the producers that wrote here, for DescribeProducers.</summary>
     /// <returns>A copy of the moment.</returns>

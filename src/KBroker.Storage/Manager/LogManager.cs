@@ -28,6 +28,7 @@ public sealed class LogManager : IDisposable
 
     private readonly ConcurrentDictionary<TopicPartition, PartitionLog> _logs = new();
     private readonly ConcurrentDictionary<TopicPartition, CorruptLogException> _damaged = new();
+    private readonly ConcurrentDictionary<TopicPartition, DamagedLog> _damagedCheckpoints = new();
     private readonly Lock _createLock = new();
     private readonly LogManagerOptions _options;
     private readonly LogContext _context;
@@ -157,7 +158,7 @@ public sealed class LogManager : IDisposable
     /// <summary>Finds an open log.</summary>
     /// <param name="partition">Which.</param>
     /// <param name="log">The log.</param>
-    /// <returns>False when there is none, or its directory is offline.</returns>
+    /// <returns>False when there is none. One whose directory is offline is there, and throws.</returns>
     public bool TryGet(TopicPartition partition, [NotNullWhen(true)] out PartitionLog? log) =>
         _logs.TryGetValue(partition, out log);
 
@@ -279,7 +280,9 @@ public sealed class LogManager : IDisposable
             {
                 CheckpointRecoveryPoints(directory);
                 CheckpointLogStartOffsets(directory);
-                CleanShutdownFile.Write(_context.Files, directory.Path, brokerEpoch);
+                // The next start must look at a damaged log as this one did.
+                if (_damagedCheckpoints.Values.All(d => d.Directory != directory))
+                    CleanShutdownFile.Write(_context.Files, directory.Path, brokerEpoch);
             });
         }
 
@@ -304,8 +307,8 @@ public sealed class LogManager : IDisposable
 
     private void LoadDirectory(LogDirectory directory, Func<TopicPartition, Uuid, LogConfig?> configOf)
     {
-        var recoveryPoints = directory.RecoveryPoints.Read();
-        var starts = directory.LogStartOffsets.Read();
+        var recoveryPoints = ReadCheckpoint(directory.RecoveryPoints);
+        var starts = ReadCheckpoint(directory.LogStartOffsets);
         var isClean = directory.WasCleanlyShutDown;
         CleanShutdownFile.Delete(_context.Files, directory.Path);
         var partitions = new List<TopicPartition>();
@@ -340,30 +343,47 @@ public sealed class LogManager : IDisposable
         bool isClean,
         Func<TopicPartition, Uuid, LogConfig?> configOf)
     {
-        var path = Path.Combine(directory.Path, partition.ToString());
-        var config = configOf(partition, _opener.ReadTopicId(path));
-        if (config is null)
-        {
-            var stray = Path.Combine(directory.Path, MarkedName(partition, StraySuffix));
-            _context.Logger.LogWarning("{Directory} belongs to no partition of this broker; it becomes {Stray}.",
-                path, stray);
-            _context.Files.Rename(path, stray);
+        if (directory.IsOffline)
             return;
-        }
-
         try
         {
-            var log = _opener.Open(directory, partition, config, checkpoints, isClean);
-            if (!_logs.TryAdd(partition, log))
-            {
-                log.Abandon();
-                throw new LogDirectoryException($"{partition} is in {directory.Path} and in another log directory.");
-            }
+            var path = Path.Combine(directory.Path, partition.ToString());
+            if (configOf(partition, _opener.ReadTopicId(path)) is not { } config)
+                MakeStray(directory, partition, path);
+            else if (!_logs.TryAdd(partition, _opener.Open(directory, partition, config, checkpoints, isClean)))
+                _context.Logger.LogError("{Directory} is not served: another log directory has it, too.", path);
         }
         catch (CorruptLogException exception)
         {
             _context.Logger.LogError("{Partition} is not served: {Problem}", partition, exception.Message);
             _damaged[partition] = exception;
+            _damagedCheckpoints[partition] = new DamagedLog(directory, checkpoints);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            directory.Fail($"opening {partition}", exception);
+        }
+    }
+
+    private void MakeStray(LogDirectory directory, TopicPartition partition, string path)
+    {
+        var stray = Path.Combine(directory.Path, MarkedName(partition, StraySuffix));
+        _context.Logger.LogWarning(
+            "{Directory} belongs to no partition of this broker; it becomes {Stray}.", path, stray);
+        _context.Files.Rename(path, stray);
+    }
+
+    /// <summary>A checkpoint that cannot be read only makes more work: everything is scanned.</summary>
+    private Dictionary<TopicPartition, long> ReadCheckpoint(OffsetCheckpointFile file)
+    {
+        try
+        {
+            return file.Read();
+        }
+        catch (InvalidDataException exception)
+        {
+            _context.Logger.LogWarning("{Problem} It is taken as empty.", exception.Message);
+            return [];
         }
     }
 
@@ -381,12 +401,20 @@ public sealed class LogManager : IDisposable
     }
 
     private void CheckpointRecoveryPoints(LogDirectory directory) => directory.RecoveryPoints.Write(
-        [.. LogsIn(directory).Select(static l => KeyValuePair.Create(l.TopicPartition, l.RecoveryPoint))]);
+        [.. LogsIn(directory).Select(static l => KeyValuePair.Create(l.TopicPartition, l.RecoveryPoint)),
+            .. DamagedIn(directory, static c => c.RecoveryPoint)]);
 
     /// <summary>A start that the first segment's name tells is left out, as Kafka does.</summary>
     private void CheckpointLogStartOffsets(LogDirectory directory) => directory.LogStartOffsets.Write(
         [.. LogsIn(directory).Where(static l => l.LogStartOffset > l.FirstSegmentOffset)
-            .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffset))]);
+            .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffset)),
+            .. DamagedIn(directory, static c => c.LogStartOffset).Where(static p => p.Value > 0)]);
+
+    /// <summary>What the checkpoints said of damaged logs, which must not be forgotten.</summary>
+    private IEnumerable<KeyValuePair<TopicPartition, long>> DamagedIn(
+        LogDirectory directory, Func<LogCheckpoints, long> offsetOf) =>
+        _damagedCheckpoints.Where(d => d.Value.Directory == directory)
+            .Select(d => KeyValuePair.Create(d.Key, offsetOf(d.Value.Checkpoints)));
 
     private IEnumerable<PartitionLog> LogsIn(LogDirectory directory) => Logs.Where(l => l.Directory == directory);
 
@@ -490,4 +518,6 @@ public sealed class LogManager : IDisposable
         var tail = $"-{partition.Partition}.{Convert.ToHexStringLower(id)}{suffix}";
         return partition.Topic[..Math.Min(partition.Topic.Length, maxBytes - tail.Length)] + tail;
     }
+
+    private readonly record struct DamagedLog(LogDirectory Directory, LogCheckpoints Checkpoints);
 }

@@ -9,21 +9,13 @@ namespace KBroker.Storage.Producers;
 internal sealed class ProducerStates
 {
     private readonly Dictionary<long, ProducerState> _producers = [];
-    private readonly SortedDictionary<long, long> _openTransactions = [];
+    private readonly SortedSet<long> _openTransactions = [];
 
     /// <summary>Number of producers known.</summary>
     public int Count => _producers.Count;
 
     /// <summary>First offset of the oldest open transaction; null without one.</summary>
-    public long? FirstOpenTransactionOffset
-    {
-        get
-        {
-            foreach (var offset in _openTransactions.Keys)
-                return offset;
-            return null;
-        }
-    }
+    public long? FirstOpenTransactionOffset => _openTransactions.Count == 0 ? null : _openTransactions.Min;
 
     /// <summary>All producers, in no order.</summary>
     public IReadOnlyCollection<ProducerState> All => _producers.Values;
@@ -82,7 +74,7 @@ internal sealed class ProducerStates
         if (!header.IsTransactional || state.CurrentTransactionFirstOffset is not null)
             return;
         state.CurrentTransactionFirstOffset = header.BaseOffset;
-        _openTransactions[header.BaseOffset] = header.ProducerId;
+        _openTransactions.Add(header.BaseOffset);
     }
 
     /// <summary>Notes an appended marker, which ends the producer's transaction.</summary>
@@ -160,7 +152,7 @@ internal sealed class ProducerStates
             if (entry.CurrentTransactionFirstOffset < 0)
                 continue;
             state.CurrentTransactionFirstOffset = entry.CurrentTransactionFirstOffset;
-            _openTransactions[entry.CurrentTransactionFirstOffset] = entry.ProducerId;
+            _openTransactions.Add(entry.CurrentTransactionFirstOffset);
         }
     }
 
