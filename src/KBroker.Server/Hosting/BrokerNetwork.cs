@@ -28,12 +28,10 @@ internal sealed class BrokerNetwork(
     public void Bind()
     {
         var configs = options.Configs;
-        var listeners = ListenerConfiguration.Parse(ListenerSettings.From(
-            key => configs.StaticValues.GetValueOrDefault(key)));
         var sockets = options.Sockets;
         var networkOptions = new NetworkOptions
         {
-            Listeners = listeners,
+            Listeners = options.Listeners,
             MaxConnections = sockets.MaxConnections,
             MaxConnectionsPerIp = sockets.MaxConnectionsPerIp,
             MaxConnectionsPerIpOverrides = NetworkOptions.ParseOverrides(

@@ -56,7 +56,7 @@ internal sealed class BrokerState
             Log = metadataLog,
             NodeId = _options.NodeId,
             ClusterId = Logs.ClusterId,
-            BootstrapFeatures = BootstrapFeatures(),
+            BootstrapFeatures = _options.BootstrapFeatures,
             MaxBytesBetweenSnapshots = configs.GetLong("metadata.log.max.record.bytes.between.snapshots"),
             MaxSnapshotIntervalMs = configs.GetLong("metadata.log.max.snapshot.interval.ms"),
             MaxRetentionBytes = configs.GetLong("metadata.max.retention.bytes"),
@@ -137,27 +137,6 @@ internal sealed class BrokerState
             || (topicId != Uuid.Zero && topicId != topic.Id))
             return null;
         return LogConfigs.From(Configs.OfTopic(topicPartition.Topic));
-    }
-
-    private ImmutableSortedDictionary<string, short> BootstrapFeatures()
-    {
-        var levels = SupportedFeatures.DefaultLevels.ToBuilder();
-        foreach (var (name, level) in _options.BootstrapFeatures)
-        {
-            if (name == SupportedFeatures.KRaftVersion)
-                continue;
-            if (!SupportedFeatures.Ranges.TryGetValue(name, out var range) || !range.Contains(level))
-            {
-                throw new BrokerStartException(
-                    $"kbroker.bootstrap.features: {name}={level} is not supported; known are "
-                    + string.Join(", ", SupportedFeatures.Ranges.Select(static r => $"{r.Key} {r.Value}")));
-            }
-
-            levels[name] = level;
-        }
-
-        return levels.Where(static level => level.Value > 0)
-            .ToImmutableSortedDictionary(StringComparer.Ordinal);
     }
 
     private LogConfig MetadataLogConfig()
