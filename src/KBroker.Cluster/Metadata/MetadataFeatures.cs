@@ -49,6 +49,11 @@ public static class SupportedFeatures
     /// <summary>Newest metadata.version that can be read and written (4.3-IV0).</summary>
     public const short MaxMetadataVersion = 30;
 
+    /// <summary>
+    /// The level after it (4.4-IV0), which Apache Kafka 4.3 knows as unstable: its records are those of 4.3-IV0.
+    /// </summary>
+    public const short UnstableMetadataVersion = 31;
+
     /// <summary>The supported range of every feature.</summary>
     public static readonly ImmutableSortedDictionary<string, FeatureRange> Ranges =
         ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, new KeyValuePair<string, FeatureRange>[]
@@ -62,6 +67,9 @@ public static class SupportedFeatures
             new(StreamsVersion, new(0, 1)),
         });
 
+    private static readonly ImmutableSortedDictionary<string, FeatureRange> RangesWithUnstable =
+        Ranges.SetItem(MetadataVersion, new(MinMetadataVersion, UnstableMetadataVersion));
+
     /// <summary>The levels a new directory is formatted with: the newest of each feature that is kept in
     /// records.</summary>
     public static readonly ImmutableSortedDictionary<string, short> DefaultLevels =
@@ -73,8 +81,15 @@ public static class SupportedFeatures
     [
         "3.3-IV3", "3.4-IV0", "3.5-IV0", "3.5-IV1", "3.5-IV2", "3.6-IV0", "3.6-IV1", "3.6-IV2", "3.7-IV0", "3.7-IV1",
         "3.7-IV2", "3.7-IV3", "3.7-IV4", "3.8-IV0", "3.9-IV0", "4.0-IV0", "4.0-IV1", "4.0-IV2", "4.0-IV3", "4.1-IV0",
-        "4.1-IV1", "4.2-IV0", "4.2-IV1", "4.3-IV0",
+        "4.1-IV1", "4.2-IV0", "4.2-IV1", "4.3-IV0", "4.4-IV0",
     ];
+
+    /// <summary>
+    /// The supported range of every feature, with the levels Apache Kafka calls unstable or without them.
+    /// </summary>
+    /// <param name="withUnstable">The value of <c>unstable.feature.versions.enable</c>.</param>
+    public static ImmutableSortedDictionary<string, FeatureRange> RangesFor(bool withUnstable) =>
+        withUnstable ? RangesWithUnstable : Ranges;
 
     /// <summary>The release name of a metadata.version level, for example 4.3-IV0; the bare number when it is
     /// unknown.</summary>
@@ -90,9 +105,11 @@ public static class SupportedFeatures
     /// be
     /// given by its release name (<c>4.3-IV0</c>).
     /// </summary>
+    /// <param name="text">The list, or null for the defaults.</param>
+    /// <param name="withUnstable">The value of <c>unstable.feature.versions.enable</c>.</param>
     /// <exception cref="ArgumentException">An unknown feature, or a level that is not supported; the message names
     /// it.</exception>
-    public static ImmutableSortedDictionary<string, short> ParseLevels(string? text)
+    public static ImmutableSortedDictionary<string, short> ParseLevels(string? text, bool withUnstable = false)
     {
         var levels = DefaultLevels.ToBuilder();
         foreach (var part in (text ?? "").Split(',',
@@ -101,10 +118,10 @@ public static class SupportedFeatures
             var split = part.Split('=', 2, StringSplitOptions.TrimEntries);
             if (split.Length != 2)
                 throw new ArgumentException($"'{part}' is not of the form feature=level.");
-            if (split[0] == KRaftVersion || !Ranges.TryGetValue(split[0], out var range))
+            if (split[0] == KRaftVersion || !RangesFor(withUnstable).TryGetValue(split[0], out var range))
                 throw new ArgumentException($"Unknown feature '{split[0]}'.");
             var named = split[0] == MetadataVersion ? Array.IndexOf(VersionNames, split[1]) : -1;
-            if (named >= 0)
+            if (named >= 0 && MinMetadataVersion + named <= range.Max)
                 levels[split[0]] = (short)(MinMetadataVersion + named);
             else if (short.TryParse(split[1], out var level) && level >= 0 && (level >= range.Min || level == 0)
                      && level <= range.Max && (level > 0 || split[0] != MetadataVersion))

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using KBroker.Cluster.Metadata;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
@@ -14,7 +15,10 @@ namespace KBroker.Server.Handlers;
 /// from version 4 on only: older clients refuse that level.
 /// </remarks>
 /// <param name="metadata">The metadata, for the finalized features.</param>
-public sealed class ApiVersionsHandler(IMetadataLog metadata) : RequestHandler<ApiVersionsRequest, ApiVersionsResponse>
+/// <param name="supported">The feature levels this node can work with.</param>
+public sealed class ApiVersionsHandler(
+    IMetadataLog metadata, ImmutableSortedDictionary<string, FeatureRange> supported)
+    : RequestHandler<ApiVersionsRequest, ApiVersionsResponse>
 {
     /// <inheritdoc/>
     public override ApiKey ApiKey => ApiKey.ApiVersions;
@@ -49,9 +53,9 @@ public sealed class ApiVersionsHandler(IMetadataLog metadata) : RequestHandler<A
         return ValueTask.FromResult<IResponseMessage?>(response);
     }
 
-    private static void AddFeatures(ApiVersionsResponse response, MetadataImage image, short version)
+    private void AddFeatures(ApiVersionsResponse response, MetadataImage image, short version)
     {
-        foreach (var (name, range) in SupportedFeatures.Ranges)
+        foreach (var (name, range) in supported)
         {
             if (range.Min == 0 && version < 4)
                 continue;

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using KBroker.Cluster.Configuration;
+using KBroker.Cluster.Metadata;
 using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Hosting;
@@ -21,6 +22,8 @@ public sealed class BrokerOptions
         LogDirs = Directories(configs);
         MetadataLogDir = Path.GetFullPath(configs.GetString("metadata.log.dir") ?? LogDirs[0]);
         BootstrapClusterId = configs.GetString("kbroker.bootstrap.cluster.id");
+        SupportedFeatures = Cluster.Metadata.SupportedFeatures.RangesFor(
+            configs.GetBoolean("unstable.feature.versions.enable"));
         BootstrapFeatures = BrokerOptionsRules.ParseFeatures(configs);
         Listeners = BrokerOptionsRules.ParseListeners(configs);
         Sockets = new SocketOptions(configs);
@@ -49,6 +52,11 @@ public sealed class BrokerOptions
 
     /// <summary><c>kbroker.bootstrap.cluster.id</c>: the cluster id to format a new directory with, or null.</summary>
     public string? BootstrapClusterId { get; }
+
+    /// <summary>
+    /// The feature levels this node can work with; <c>unstable.feature.versions.enable</c> adds Kafka's unstable ones.
+    /// </summary>
+    public ImmutableSortedDictionary<string, FeatureRange> SupportedFeatures { get; }
 
     /// <summary>
     /// <c>kbroker.bootstrap.features</c>: the levels to format a new directory with, by feature name.

@@ -127,7 +127,7 @@ internal static class BrokerOptionsRules
         var text = string.Join(',', configs.GetList(key));
         try
         {
-            return SupportedFeatures.ParseLevels(text);
+            return SupportedFeatures.ParseLevels(text, configs.GetBoolean("unstable.feature.versions.enable"));
         }
         catch (ArgumentException refused)
         {

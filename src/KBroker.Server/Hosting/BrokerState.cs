@@ -96,7 +96,7 @@ internal sealed class BrokerState
                 Id = _options.NodeId,
                 IncarnationId = Uuid.Random(),
                 Endpoints = controllerEndpoints,
-                Features = SupportedFeatures.Ranges,
+                Features = _options.SupportedFeatures,
             },
             Logger = _loggers.CreateLogger<LocalController>(),
         }).ConfigureAwait(false);
@@ -106,7 +106,7 @@ internal sealed class BrokerState
             Epoch = -1,
             IncarnationId = Uuid.Random(),
             Endpoints = endpoints,
-            Features = SupportedFeatures.Ranges,
+            Features = _options.SupportedFeatures,
             Rack = _options.Rack,
             LogDirs = [.. Logs.Directories.Where(static d => !d.IsOffline).Select(static d => d.DirectoryId)],
         };

@@ -24,7 +24,7 @@ internal static class HandlerSet
         var producerIds = new ProducerIdSource(controller, options.NodeId, () => state.BrokerEpoch);
         return
         [
-            new ApiVersionsHandler(metadata),
+            new ApiVersionsHandler(metadata, options.SupportedFeatures),
             new MetadataHandler(metadata, creator, authorizer),
             new DescribeTopicPartitionsHandler(
                 metadata, configs.GetInt("max.request.partition.size.limit"), authorizer),

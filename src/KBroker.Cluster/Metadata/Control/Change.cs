@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using KBroker.Cluster.Configuration;
 using KBroker.Protocol;
 
@@ -26,6 +27,9 @@ internal sealed class ControlState(MetadataImage image, BrokerConfigValues stati
         image.Configs.Of(ConfigResource.DefaultBroker),
         image.Configs.Of(new(ConfigResourceType.Broker,
             nodeId.ToString(System.Globalization.CultureInfo.InvariantCulture))));
+
+    public ImmutableSortedDictionary<string, FeatureRange> Features { get; } =
+        SupportedFeatures.RangesFor(staticConfigs.GetBoolean("unstable.feature.versions.enable"));
 
     public bool IsElrEnabled => Image.Features.Level(SupportedFeatures.EligibleLeaderReplicas) > 0;
 }

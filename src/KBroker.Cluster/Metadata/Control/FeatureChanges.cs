@@ -10,7 +10,7 @@ internal static class FeatureChanges
         "The update failed for all features since the following feature had an error: ";
 
     // The levels of metadata.version at which a record changed: a downgrade across one would lose what only it can say.
-    private static readonly short[] LevelsWithNewRecords = [7, 8, 11, 13, 14, 15, 17, 20, 23, 30];
+    private static readonly short[] LevelsWithNewRecords = [7, 8, 11, 13, 14, 15, 17, 23, 30];
 
     /// <summary>How a level may be changed; the numbers are on the wire.</summary>
     private enum UpgradeType : sbyte
@@ -59,7 +59,7 @@ internal static class FeatureChanges
             return invalid + "A feature version cannot be less than 0.";
         if (!Enum.IsDefined((UpgradeType)update.UpgradeType))
             return invalid + "The controller does not support the given upgrade type.";
-        if (!SupportedFeatures.Ranges.TryGetValue(feature, out var range))
+        if (!state.Features.TryGetValue(feature, out var range))
             return invalid + $"Local controller {state.NodeId} does not support this feature.";
         if (level < range.Min || level > range.Max)
             return invalid + $"Local controller {state.NodeId} only supports versions {range}";
