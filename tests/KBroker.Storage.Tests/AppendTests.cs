@@ -96,8 +96,13 @@ public sealed class AppendTests
     public void Control_batches_come_from_coordinators_only()
     {
         using var storage = new TestStorage();
-        var options = new RecordBatchOptions { IsControl = true, IsTransactional = true, ProducerId = 1,
-            ProducerEpoch = 0 };
+        var options = new RecordBatchOptions
+        {
+            IsControl = true,
+            IsTransactional = true,
+            ProducerId = 1,
+            ProducerEpoch = 0
+        };
         using var builder = new RecordBatchBuilder(options, TestStorage.Codecs);
         builder.Append(Now, ControlRecord.Key(ControlRecordType.Commit), ControlRecord.EndTransactionValue(0));
         var marker = builder.Build().ToArray();

@@ -1,5 +1,4 @@
 using System.Text;
-using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Files;
 using KBroker.Storage.Indexes;

@@ -118,8 +118,13 @@ public sealed class ProducerTests
     private static byte[] Marker(long producerId, ControlRecordType type)
     {
         using var builder = new RecordBatchBuilder(
-            new RecordBatchOptions { IsControl = true, IsTransactional = true, ProducerId = producerId,
-                ProducerEpoch = 0 },
+            new RecordBatchOptions
+            {
+                IsControl = true,
+                IsTransactional = true,
+                ProducerId = producerId,
+                ProducerEpoch = 0
+            },
             TestStorage.Codecs);
         builder.Append(1_700_000_000_000, ControlRecord.Key(type), ControlRecord.EndTransactionValue(1));
         return builder.Build().ToArray();

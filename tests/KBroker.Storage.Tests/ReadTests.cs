@@ -1,4 +1,3 @@
-using KBroker.Protocol.Records;
 
 namespace KBroker.Storage.Tests;
 

@@ -22,8 +22,11 @@ public sealed class RollAndRetentionTests
     [Fact]
     public void A_segment_is_rolled_when_its_records_span_too_long()
     {
-        using var storage = new TestStorage(new LogConfig { SegmentMs = 1000,
-            MessageTimestampAfterMaxMs = long.MaxValue });
+        using var storage = new TestStorage(new LogConfig
+        {
+            SegmentMs = 1000,
+            MessageTimestampAfterMaxMs = long.MaxValue
+        });
         storage.AppendOk(TestStorage.Batch(1, Now));
         storage.Clock.Advance(5000);
         storage.AppendOk(TestStorage.Batch(1, Now + 1000));
@@ -58,8 +61,12 @@ public sealed class RollAndRetentionTests
     [Fact]
     public void Old_segments_go_by_time_and_the_active_one_too()
     {
-        using var storage = new TestStorage(new LogConfig { SegmentBytes = 1000, RetentionMs = 10_000,
-            FileDeleteDelayMs = 500 });
+        using var storage = new TestStorage(new LogConfig
+        {
+            SegmentBytes = 1000,
+            RetentionMs = 10_000,
+            FileDeleteDelayMs = 500
+        });
         for (var i = 0; i < 20; i++)
             storage.AppendOk(TestStorage.Batch(2, Now + (i * 1000), timestampStep: 0));
         storage.Clock.Advance(20_000);

@@ -73,7 +73,10 @@ internal sealed class TestStorage : IDisposable
     public static byte[] ProducerBatch(long id, short epoch, int sequence, int count, bool transactional = false) =>
         Batch(count, options: new RecordBatchOptions
         {
-            ProducerId = id, ProducerEpoch = epoch, BaseSequence = sequence, IsTransactional = transactional,
+            ProducerId = id,
+            ProducerEpoch = epoch,
+            BaseSequence = sequence,
+            IsTransactional = transactional,
         });
 
     /// <summary>The bytes cut into pieces, as a pipe would give them.</summary>

@@ -79,7 +79,7 @@ internal abstract class SparseIndex : IDisposable
         {
             EnsureLoaded();
             WriteTail();
-            _file!.Flush();
+            OpenFile.Flush();
         }
     }
 
@@ -104,7 +104,7 @@ internal abstract class SparseIndex : IDisposable
             if (count >= _count)
                 return;
             WriteTail();
-            _file!.SetLength((long)count * _entrySize);
+            OpenFile.SetLength((long)count * _entrySize);
             _loaded = false;
         }
     }
@@ -114,7 +114,7 @@ internal abstract class SparseIndex : IDisposable
     {
         lock (_lock)
         {
-            (_file ??= _files.Open(Path, FileOpenMode.OpenOrCreate)).SetLength(0);
+            OpenFile.SetLength(0);
             _loaded = false;
         }
     }
@@ -178,11 +178,14 @@ internal abstract class SparseIndex : IDisposable
             var page = number / PageEntries;
             if (page == TailPage)
                 _tail.AsSpan(number % PageEntries * _entrySize, _entrySize).CopyTo(entry);
-            else if (_file!.Read(entry[.._entrySize], (long)number * _entrySize) != _entrySize)
+            else if (OpenFile.Read(entry[.._entrySize], (long)number * _entrySize) != _entrySize)
                 throw new IOException($"{Path} ends before entry {number} of {_count}.");
             return true;
         }
     }
+
+    /// <summary>Opened when needed: an index that only its tail is asked of holds no descriptor.</summary>
+    private IStorageFile OpenFile => _file ??= _files.Open(Path, FileOpenMode.OpenOrCreate);
 
     private int TailPage => _count == 0 ? 0 : (_count - 1) / PageEntries;
 
@@ -202,6 +205,8 @@ internal abstract class SparseIndex : IDisposable
             _count = checked((int)(_file.Length / _entrySize));
             _written = _count;
             LoadKeys();
+            _file.Dispose();
+            _file = null;
         }
 
         _loaded = true;
@@ -229,13 +234,13 @@ internal abstract class SparseIndex : IDisposable
 
     private void WriteTail()
     {
-        _file ??= _files.Open(Path, FileOpenMode.OpenOrCreate);
+        var file = OpenFile;
         if (_written == _count)
             return;
         var first = TailPage * PageEntries;
         var from = Math.Max(_written, first);
         var bytes = _tail.AsSpan((from - first) * _entrySize, (_count - from) * _entrySize);
-        _file.Write(bytes, (long)from * _entrySize);
+        file.Write(bytes, (long)from * _entrySize);
         _written = _count;
     }
 
@@ -289,7 +294,7 @@ internal abstract class SparseIndex : IDisposable
 
     private void ReadPage(int page, Span<byte> destination)
     {
-        if (_file!.Read(destination, (long)page * PageEntries * _entrySize) != destination.Length)
+        if (OpenFile.Read(destination, (long)page * PageEntries * _entrySize) != destination.Length)
             throw new IOException($"{Path} cannot be read at page {page}.");
     }
 }

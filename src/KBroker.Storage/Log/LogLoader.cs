@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using KBroker.Protocol.Records;
 using KBroker.Storage.Files;
 using KBroker.Storage.Indexes;
 using KBroker.Storage.Producers;
@@ -169,7 +168,8 @@ internal sealed class LogLoader(
                     segment.File.Path, 0, $"it overlaps with its predecessor, which ends at {end}");
             }
 
-            // A crash may lose the end of one file and keep the next one. Before the recovery point a gap is compaction's.
+            // A crash may lose the end of one file and keep the next one. Before the recovery point a gap is
+            // compaction's.
             if (i > first && segment.BaseOffset > end && end >= recoveryPoint)
             {
                 context.Logger.LogWarning(

@@ -69,7 +69,10 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         {
             return new AppendResult
             {
-                FirstOffset = first, LastOffset = first - 1, LogAppendTimeMs = -1, LogStartOffset = state.StartOffset,
+                FirstOffset = first,
+                LastOffset = first - 1,
+                LogAppendTimeMs = -1,
+                LogStartOffset = state.StartOffset,
             };
         }
 

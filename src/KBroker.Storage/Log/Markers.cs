@@ -1,6 +1,5 @@
 using System.Buffers;
 using KBroker.Protocol.Records;
-using KBroker.Storage.Indexes;
 using KBroker.Storage.Producers;
 
 namespace KBroker.Storage.Log;

@@ -9,9 +9,9 @@ namespace KBroker.Storage.Log;
 /// </summary>
 /// <remarks>
 /// A compaction writes its result to files that end with <c>.cleaned</c>, renames them to <c>.swap</c> when they are
-/// complete, renames the old files to <c>.deleted</c>, and takes the suffix off the new ones. So after a crash a
-/// <c>.cleaned</c> file is rubbish, and so is any <c>.swap</c> at or behind its offset, because not all of its group was
-/// renamed; every other <c>.swap</c> is complete and takes the place of the segments whose offsets it covers.
+/// complete, renames the old files to <c>.deleted</c>, and takes the suffix off the new ones. After a crash a
+/// <c>.cleaned</c> file is rubbish, and so is any <c>.swap</c> at or behind its offset, because not all of its
+/// group was renamed; every other <c>.swap</c> is complete and takes the place of the segments whose offsets it covers.
 /// </remarks>
 internal sealed class SwapCompletion(LogContext context, string path)
 {
