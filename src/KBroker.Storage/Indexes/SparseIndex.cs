@@ -193,9 +193,10 @@ internal abstract class SparseIndex : IDisposable
 
     private void EnsureLoaded()
     {
+        // Always, so that a late flush cannot bring the file of a deleted segment back.
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (_loaded)
             return;
-        ObjectDisposedException.ThrowIf(_disposed, this);
         _count = 0;
         _written = 0;
         if (_file is not null || _files.FileExists(Path))
