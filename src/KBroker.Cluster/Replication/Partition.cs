@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Immutable;
 using KBroker.Cluster.Metadata;
 using KBroker.Protocol;
+using KBroker.Protocol.Records;
 using KBroker.Storage;
 
 namespace KBroker.Cluster.Replication;
@@ -19,7 +20,7 @@ public sealed class Partition
 {
     private readonly int _brokerId;
     private readonly IPartitionListener _listener;
-    private Leadership _leadership;
+    private volatile Leadership _leadership;
     private long _highWatermark;
     private int _minInSyncReplicas = 1;
     private bool _isStopped;
@@ -72,12 +73,18 @@ public sealed class Partition
     /// <summary>The offset below which no transaction is open: read_committed consumers see up to it.</summary>
     public long LastStableOffset => Math.Min(HighWatermark, Log.FirstUnstableOffset ?? long.MaxValue);
 
-    /// <summary><c>min.insync.replicas</c>: the fewest in-sync replicas for an append with acks=all.</summary>
+    /// <summary>
+    /// <c>min.insync.replicas</c>: the fewest in-sync replicas for an append with acks=all. A partition with fewer
+    /// replicas than that needs all of them.
+    /// </summary>
     public int MinInSyncReplicas
     {
         get => Volatile.Read(ref _minInSyncReplicas);
         set => Volatile.Write(ref _minInSyncReplicas, value);
     }
+
+    /// <summary>Whether there are enough in-sync replicas for acks=all.</summary>
+    public bool HasEnoughInSyncReplicas => _leadership.HasEnoughInSync(MinInSyncReplicas);
 
     /// <summary>Takes over what the metadata says about leader, epochs and ISR.</summary>
     /// <param name="image">The partition in the newest metadata.</param>
@@ -122,14 +129,13 @@ public sealed class Partition
         var leadership = _leadership;
         if (!IsLeader)
             return PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
-        // As Kafka does, no more replicas are asked for than the partition has.
-        var minInSyncReplicas = Math.Min(MinInSyncReplicas, leadership.ReplicasCount);
-        if (requiredAcks == -1 && leadership.Isr.Length < minInSyncReplicas)
+        if (requiredAcks == -1 && !leadership.HasEnoughInSync(MinInSyncReplicas))
         {
             return PartitionAppend.Refused(
                 ErrorCode.NotEnoughReplicas,
                 $"The size of the current ISR {leadership.Isr.Length} is insufficient to satisfy the "
-                + $"min.insync.replicas requirement of {minInSyncReplicas} for partition {TopicPartition}");
+                + $"min.insync.replicas requirement of {Math.Min(MinInSyncReplicas, leadership.ReplicasCount)} for "
+                + $"partition {TopicPartition}");
         }
 
         try
@@ -141,7 +147,10 @@ public sealed class Partition
         }
         catch (StorageException failure)
         {
-            return PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message);
+            // A log that was deleted while the append was on its way is closed: that is not the disk's fault.
+            return IsLeader
+                ? PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message)
+                : PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
         }
     }
 
@@ -188,21 +197,26 @@ public sealed class Partition
                 _ => Log.LogEndOffset,
             };
             if (offset < offsets.LogStartOffset || offset > Log.LogEndOffset)
-                return Offsets() with { Error = ErrorCode.OffsetOutOfRange };
+                return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
             if (offset >= end)
                 return offsets;
             return offsets with { Records = Log.Read(offset, maxBytes, end, minOneMessage).Records };
         }
         catch (OffsetOutOfRangeException)
         {
-            return Offsets() with { Error = ErrorCode.OffsetOutOfRange };
+            return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
         }
-        catch (CorruptLogException)
+        catch (ObjectDisposedException) when (!IsLeader)
         {
-            return PartitionRead.Failed(ErrorCode.KafkaStorageError);
+            return PartitionRead.Failed(ErrorCode.NotLeaderOrFollower);
         }
-        catch (StorageException)
+        catch (RecordException failure)
         {
+            return PartitionRead.Failed((ErrorCode)failure.Kind);
+        }
+        catch (IOException)
+        {
+            // A damaged file, or a directory that failed; storage has logged which.
             return PartitionRead.Failed(ErrorCode.KafkaStorageError);
         }
     }
@@ -235,7 +249,15 @@ public sealed class Partition
                 _ => Found(Log.FindOffsetByTimestamp(timestamp), end),
             };
         }
-        catch (StorageException)
+        catch (ObjectDisposedException) when (!IsLeader)
+        {
+            return PartitionOffset.Failed(ErrorCode.NotLeaderOrFollower);
+        }
+        catch (RecordException failure)
+        {
+            return PartitionOffset.Failed((ErrorCode)failure.Kind);
+        }
+        catch (IOException)
         {
             return PartitionOffset.Failed(ErrorCode.KafkaStorageError);
         }
@@ -275,7 +297,7 @@ public sealed class Partition
         }
         catch (StorageException)
         {
-            return ErrorCode.KafkaStorageError;
+            return IsLeader ? ErrorCode.KafkaStorageError : ErrorCode.NotLeaderOrFollower;
         }
 
         lowWatermark = Log.LogStartOffset;
@@ -312,7 +334,13 @@ public sealed class Partition
 
     private void AdvanceHighWatermark()
     {
-        // Only this broker can be in the ISR until replication arrives; the lowest log end is then its own.
+        // What followers in the ISR have is known when replication arrives; until then one of them holds it back.
+        foreach (var replica in _leadership.Isr)
+        {
+            if (replica != _brokerId)
+                return;
+        }
+
         var target = Log.LogEndOffset;
         var current = HighWatermark;
         while (target > current)
@@ -329,7 +357,11 @@ public sealed class Partition
     }
 
     private sealed record Leadership(
-        int LeaderId, int LeaderEpoch, int PartitionEpoch, ImmutableArray<int> Isr, int ReplicasCount);
+        int LeaderId, int LeaderEpoch, int PartitionEpoch, ImmutableArray<int> Isr, int ReplicasCount)
+    {
+        /// <summary>More in-sync replicas than there are replicas cannot be asked for.</summary>
+        public bool HasEnoughInSync(int minimum) => Isr.Length >= Math.Min(minimum, ReplicasCount);
+    }
 }
 
 /// <summary>How far a read may go.</summary>

@@ -146,7 +146,8 @@ public sealed class PartitionRegistry : IMetadataSubscriber
             _offline.TryRemove(topicPartition, out _);
             return partition;
         }
-        catch (Exception failure) when (failure is IOException or StorageException or LogDirectoryException)
+        catch (Exception failure) when (
+            failure is IOException or UnauthorizedAccessException or LogDirectoryException or ConfigException)
         {
             _offline[topicPartition] = failure.Message;
             _logger.LogError("Partition {Partition} is offline: {Reason}", topicPartition, failure.Message);
@@ -159,8 +160,9 @@ public sealed class PartitionRegistry : IMetadataSubscriber
         foreach (var image in topic.Partitions)
         {
             var topicPartition = new TopicPartition(topic.Name, image.PartitionId);
-            _offline.TryRemove(topicPartition, out _);
-            if (_byName.TryGetValue(topicPartition, out var partition) && partition.TopicId == topic.Id)
+            if (_offline.TryRemove(topicPartition, out _))
+                DeleteLog(topicPartition);
+            else if (_byName.TryGetValue(topicPartition, out var partition) && partition.TopicId == topic.Id)
                 Remove(topicPartition);
         }
     }
@@ -171,11 +173,16 @@ public sealed class PartitionRegistry : IMetadataSubscriber
             return;
         _byId.TryRemove((partition.TopicId, topicPartition.Partition), out _);
         partition.Stop();
+        DeleteLog(topicPartition);
+    }
+
+    private void DeleteLog(TopicPartition topicPartition)
+    {
         try
         {
             _logs.Delete(topicPartition);
         }
-        catch (Exception failure) when (failure is IOException or StorageException)
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
             _logger.LogError("The log of {Partition} cannot be deleted: {Reason}", topicPartition, failure.Message);
         }

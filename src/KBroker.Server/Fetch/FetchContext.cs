@@ -99,7 +99,7 @@ public sealed class FetchContext
             if (_session.NextEpoch != _expectedEpoch)
             {
                 Release(answers);
-                return new FetchResponse { ErrorCode = ErrorCode.InvalidFetchSessionEpoch };
+                return new FetchResponse { ErrorCode = ErrorCode.InvalidFetchSessionEpoch, SessionId = _session.Id };
             }
 
             for (var i = 0; i < answers.Length; i++)

@@ -126,9 +126,8 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
             LastStableOffset = read.LastStableOffset,
             LogStartOffset = read.LogStartOffset,
             Records = read.Records,
+            AbortedTransactions = limit == ReadLimit.LastStableOffset ? [] : null,
         };
-        if (limit == ReadLimit.LastStableOffset)
-            answer.AbortedTransactions = [];
         if (read.Diverging is { } diverging)
         {
             answer.DivergingEpoch = new FetchResponse.EpochEndOffset

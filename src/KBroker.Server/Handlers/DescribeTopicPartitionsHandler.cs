@@ -60,6 +60,22 @@ public sealed class DescribeTopicPartitionsHandler(IMetadataLog metadata, int ma
         return ValueTask.FromResult<IResponseMessage?>(response);
     }
 
+    /// <inheritdoc/>
+    public override IResponseMessage CreateErrorResponse(RequestContext context, ErrorCode error, string? message)
+    {
+        var response = new DescribeTopicPartitionsResponse();
+        foreach (var asked in RequestOf(context)?.Topics ?? [])
+        {
+            response.Topics.Add(new DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
+            {
+                Name = asked.Name,
+                ErrorCode = error,
+            });
+        }
+
+        return response;
+    }
+
     private static void AddMissing(DescribeTopicPartitionsResponse response, string name, bool exists, bool all)
     {
         if (all)

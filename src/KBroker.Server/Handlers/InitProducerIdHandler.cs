@@ -12,7 +12,8 @@ namespace KBroker.Server.Handlers;
 /// <remarks>
 /// With a transactional id it would open or recover a transaction; there is no transaction coordinator yet, so that is
 /// INVALID_REQUEST (FindCoordinator finds none, so clients stop before this). Without
-/// one, id and epoch given by the client (version 3 and later) do not matter: it gets a new id, as in Kafka.
+/// one, id and epoch given by the client (version 3 and later) do not matter: it gets a new id, as in Kafka; but one
+/// of them without the other is INVALID_REQUEST.
 /// </remarks>
 /// <param name="producerIds">Where ids come from.</param>
 /// <param name="authorizer">Decides who may produce idempotently.</param>
@@ -26,7 +27,7 @@ public sealed class InitProducerIdHandler(ProducerIdSource producerIds, IAuthori
     protected override async ValueTask<IResponseMessage?> HandleAsync(
         InitProducerIdRequest request, RequestContext context)
     {
-        if (request.TransactionalId is not null)
+        if (request.TransactionalId is not null || (request.ProducerId == -1) != (request.ProducerEpoch == -1))
             return Failed(ErrorCode.InvalidRequest);
         if (!authorizer.Cluster(context, AclOperation.IdempotentWrite))
             return Failed(ErrorCode.ClusterAuthorizationFailed);

@@ -13,7 +13,8 @@ namespace KBroker.Server.Handlers;
 /// <remarks>
 /// A missing topic is created when both the client and <c>auto.create.topics.enable</c> allow it; the answer waits for
 /// the creation, so that the client need not ask again. Version 0 has no null: an empty list means every topic there.
-/// From version 10 on a topic may be given by id, from 12 on by id alone.
+/// Version 10 brought the field for topic ids, but only from 12 on may a topic be asked for by id, and by id alone;
+/// in 10 and 11 an id, or a null name, is INVALID_REQUEST for every topic of the request.
 /// </remarks>
 /// <param name="metadata">The metadata as this broker knows it.</param>
 /// <param name="creator">Creates missing topics.</param>
@@ -27,6 +28,7 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
     /// <inheritdoc/>
     protected override async ValueTask<IResponseMessage?> HandleAsync(MetadataRequest request, RequestContext context)
     {
+        CheckTopics(request, context.ApiVersion);
         var image = metadata.Image;
         var all = request.Topics is null || (context.ApiVersion == 0 && request.Topics.Count == 0);
         if (!all && request.AllowAutoTopicCreation && creator.Enabled)
@@ -39,12 +41,12 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
             foreach (var topic in image.Topics.ByName.Values.OrderBy(static topic => topic.Name, StringComparer.Ordinal))
             {
                 if (authorizer.Topic(context, AclOperation.Describe, topic.Name))
-                    response.Topics.Add(Describe(topic, image, context.ListenerName));
+                    response.Topics.Add(Describe(topic, image, context));
             }
         }
         else
         {
-            foreach (var asked in request.Topics!)
+            foreach (var asked in request.Topics!.DistinctBy(static topic => (topic.TopicId, topic.Name)))
                 response.Topics.Add(Answer(asked, image, context));
         }
 
@@ -57,6 +59,31 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         if (request.IncludeClusterAuthorizedOperations)
             response.ClusterAuthorizedOperations = AuthorizedOperations.Cluster;
         return response;
+    }
+
+    /// <inheritdoc/>
+    public override IResponseMessage CreateErrorResponse(RequestContext context, ErrorCode error, string? message)
+    {
+        var response = new MetadataResponse { ErrorCode = error };
+        foreach (var asked in RequestOf(context)?.Topics ?? [])
+            response.Topics.Add(Missing(asked.Name, asked.TopicId, error, context.ApiVersion));
+        return response;
+    }
+
+    private static void CheckTopics(MetadataRequest request, short version)
+    {
+        if (version >= 12)
+            return;
+        foreach (var topic in request.Topics ?? [])
+        {
+            if (topic.Name is null || topic.TopicId != Uuid.Zero)
+            {
+                throw new RequestFailedException(
+                    ErrorCode.InvalidRequest,
+                    $"Version {version} of Metadata needs a name, and takes no topic id; given were '{topic.Name}' and "
+                    + $"{topic.TopicId}");
+            }
+        }
     }
 
     private static void AddBrokers(MetadataResponse response, MetadataImage image, string listenerName)
@@ -83,14 +110,14 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         {
             return image.Topics.Find(asked.TopicId) is { } byId
                 && authorizer.Topic(context, AclOperation.Describe, byId.Name)
-                ? Describe(byId, image, context.ListenerName)
+                ? Describe(byId, image, context)
                 : Missing(null, asked.TopicId, ErrorCode.UnknownTopicId, context.ApiVersion);
         }
 
         if (asked.Name is not null && !authorizer.Topic(context, AclOperation.Describe, asked.Name))
             return Missing(asked.Name, Uuid.Zero, ErrorCode.TopicAuthorizationFailed, context.ApiVersion);
         if (image.Topics.Find(asked.Name ?? string.Empty) is { } topic)
-            return Describe(topic, image, context.ListenerName);
+            return Describe(topic, image, context);
 
         var error = TopicNames.Check(asked.Name) is null
             ? ErrorCode.UnknownTopicOrPartition
@@ -108,7 +135,7 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         };
 
     private static MetadataResponse.MetadataResponseTopic Describe(
-        TopicImage topic, MetadataImage image, string listenerName)
+        TopicImage topic, MetadataImage image, RequestContext context)
     {
         var described = new MetadataResponse.MetadataResponseTopic
         {
@@ -119,26 +146,42 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         };
         foreach (var partition in topic.Partitions)
         {
+            var error = LeaderError(partition, image, context);
             described.Partitions.Add(new MetadataResponse.MetadataResponsePartition
             {
-                ErrorCode = LeaderError(partition, image, listenerName),
+                ErrorCode = error,
                 PartitionIndex = partition.PartitionId,
-                LeaderId = partition.Leader,
+                LeaderId = error == ErrorCode.None ? partition.Leader : PartitionImage.NoLeader,
                 LeaderEpoch = partition.LeaderEpoch,
                 ReplicaNodes = [.. partition.Replicas],
                 IsrNodes = [.. partition.Isr],
-                OfflineReplicas = [.. partition.Replicas.Where(id => !IsAlive(image, id))],
+                OfflineReplicas = OfflineReplicas(partition, image),
             });
         }
 
         return described;
     }
 
-    private static ErrorCode LeaderError(PartitionImage partition, MetadataImage image, string listenerName)
+    private static List<int> OfflineReplicas(PartitionImage partition, MetadataImage image)
     {
-        if (partition.Leader < 0 || !image.Brokers.TryGetValue(partition.Leader, out var leader))
+        List<int> offline = [];
+        foreach (var replica in partition.Replicas)
+        {
+            if (!IsAlive(image, replica))
+                offline.Add(replica);
+        }
+
+        return offline;
+    }
+
+    /// <summary>A leader that this listener cannot name is no leader; clients before version 6 know one error for it.</summary>
+    private static ErrorCode LeaderError(PartitionImage partition, MetadataImage image, RequestContext context)
+    {
+        if (!image.Brokers.TryGetValue(partition.Leader, out var leader) || leader.Fenced)
             return ErrorCode.LeaderNotAvailable;
-        return leader.Endpoint(listenerName) is null ? ErrorCode.ListenerNotFound : ErrorCode.None;
+        if (leader.Endpoint(context.ListenerName) is not null)
+            return ErrorCode.None;
+        return context.ApiVersion >= 6 ? ErrorCode.ListenerNotFound : ErrorCode.LeaderNotAvailable;
     }
 
     private static bool IsAlive(MetadataImage image, int brokerId) =>

@@ -18,6 +18,7 @@ public sealed class Broker : IAsyncDisposable
     private readonly TimeProvider _timeProvider;
     private readonly TaskCompletionSource _failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private BrokerParts? _parts;
+    private BrokerNetwork? _network;
 
     /// <summary>Creates a broker; nothing happens until it is started.</summary>
     /// <param name="options">Its checked properties.</param>
@@ -36,6 +37,12 @@ public sealed class Broker : IAsyncDisposable
 
     /// <summary>Fails when the broker cannot go on, with the reason; otherwise never completes.</summary>
     public Task Failure => _failure.Task;
+
+    /// <summary>The listeners with the ports they are really bound to; empty before the start.</summary>
+    public IReadOnlyList<ListenerEndpoint> BoundListeners => _network?.BoundListeners ?? [];
+
+    /// <summary>What lies below the sockets, for tests; null before the start.</summary>
+    internal BrokerState? State { get; private set; }
 
     /// <summary>Starts the broker; it accepts clients when this returns.</summary>
     /// <exception cref="BrokerStartException">For reasons that the operator can mend.</exception>
@@ -100,8 +107,8 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>The parts of the broker, in the order in which they start.</summary>
     private IReadOnlyList<BrokerPart> Compose()
     {
-        var state = new BrokerState(Options, _loggerFactory, _timeProvider);
-        var network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
+        var state = State = new BrokerState(Options, _loggerFactory, _timeProvider);
+        var network = _network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
         return
         [
             new("the logs and the metadata", _ => Run(state.Open), _ => state.CloseAsync()),

@@ -44,7 +44,11 @@ public sealed class AcknowledgementWaiter(Purgatory<TopicPartition> purgatory)
             }
             catch (StorageException failure)
             {
-                Fail(pending[i].Answer, ErrorCode.KafkaStorageError, failure.Message);
+                // The log of a topic deleted meanwhile is closed: the disk is not to blame.
+                if (pending[i].Partition.IsLeader)
+                    Fail(pending[i].Answer, ErrorCode.KafkaStorageError, failure.Message);
+                else
+                    Fail(pending[i].Answer, ErrorCode.NotLeaderOrFollower, null);
             }
         }
 
@@ -71,6 +75,8 @@ public sealed class AcknowledgementWaiter(Purgatory<TopicPartition> purgatory)
                 Fail(append.Answer, ErrorCode.NotLeaderOrFollower, null);
             else if (!append.Partition.IsReplicated(append.NextOffset))
                 Fail(append.Answer, ErrorCode.RequestTimedOut, null);
+            else if (!append.Partition.HasEnoughInSyncReplicas)
+                Fail(append.Answer, ErrorCode.NotEnoughReplicasAfterAppend, null);
         }
     }
 

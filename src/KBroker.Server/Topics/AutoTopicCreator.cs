@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
 using KBroker.Protocol;
@@ -44,12 +45,7 @@ public sealed class AutoTopicCreator(IController controller, ConfigView configs,
     private async Task CreateAsync(string name)
     {
         var request = new CreateTopicsRequest();
-        request.Topics.Add(new CreateTopicsRequest.CreatableTopic
-        {
-            Name = name,
-            NumPartitions = -1,
-            ReplicationFactor = -1,
-        });
+        request.Topics.Add(Describe(name));
         var response = await controller.CreateTopicsAsync(request).ConfigureAwait(false);
         foreach (var topic in response.Topics)
         {
@@ -60,5 +56,46 @@ public sealed class AutoTopicCreator(IController controller, ConfigView configs,
                     name, ErrorCodes.Name(topic.ErrorCode), topic.ErrorMessage);
             }
         }
+    }
+
+    /// <summary>An ordinary topic has the broker's defaults; an internal one is as its coordinator needs it.</summary>
+    private CreateTopicsRequest.CreatableTopic Describe(string name)
+    {
+        var broker = configs.Broker;
+        return name switch
+        {
+            TopicNames.ConsumerOffsets => Internal(
+                name,
+                broker.GetInt("offsets.topic.num.partitions"),
+                broker.GetInt("offsets.topic.replication.factor"),
+                ("cleanup.policy", "compact"),
+                ("compression.type", "producer"),
+                ("segment.bytes", broker.GetInt("offsets.topic.segment.bytes").ToString(CultureInfo.InvariantCulture))),
+            TopicNames.TransactionState => Internal(
+                name,
+                broker.GetInt("transaction.state.log.num.partitions"),
+                broker.GetInt("transaction.state.log.replication.factor"),
+                ("cleanup.policy", "compact"),
+                ("compression.type", "uncompressed"),
+                ("unclean.leader.election.enable", "false"),
+                ("min.insync.replicas", broker.GetInt("transaction.state.log.min.isr").ToString(CultureInfo.InvariantCulture)),
+                ("segment.bytes",
+                    broker.GetInt("transaction.state.log.segment.bytes").ToString(CultureInfo.InvariantCulture))),
+            _ => new CreateTopicsRequest.CreatableTopic { Name = name, NumPartitions = -1, ReplicationFactor = -1 },
+        };
+    }
+
+    private static CreateTopicsRequest.CreatableTopic Internal(
+        string name, int partitions, int replicationFactor, params ReadOnlySpan<(string Name, string Value)> values)
+    {
+        var topic = new CreateTopicsRequest.CreatableTopic
+        {
+            Name = name,
+            NumPartitions = partitions,
+            ReplicationFactor = (short)replicationFactor,
+        };
+        foreach (var (key, value) in values)
+            topic.Configs.Add(new CreateTopicsRequest.CreatableTopicConfig { Name = key, Value = value });
+        return topic;
     }
 }

@@ -206,7 +206,7 @@ public sealed class LogManager : IDisposable
         lock (_createLock)
         {
             if (!_logs.TryRemove(partition, out log))
-                return false;
+                return DeleteDamaged(partition);
             try
             {
                 // A recovery point left behind would not fit a new log of the same name.
@@ -223,6 +223,17 @@ public sealed class LogManager : IDisposable
         }
 
         _deletion.DeleteDirectory(log.Path, log.Config.FileDeleteDelayMs);
+        return true;
+    }
+
+    /// <summary>A log that is not served for its damage is deleted like another: its topic is gone.</summary>
+    private bool DeleteDamaged(TopicPartition partition)
+    {
+        if (!_damaged.TryRemove(partition, out var damage) || Path.GetDirectoryName(damage.File) is not { } path)
+            return false;
+        var doomed = Path.Combine(Path.GetDirectoryName(path)!, MarkedName(partition, DeleteSuffix));
+        _context.Files.Rename(path, doomed);
+        _deletion.DeleteDirectory(doomed, 0);
         return true;
     }
 

@@ -1,0 +1,140 @@
+using KBroker.Protocol;
+using KBroker.Protocol.Messages;
+using KBroker.Server.Tests.Brokers;
+
+namespace KBroker.Server.Tests.Handlers;
+
+/// <summary>
+/// A sensible request in every version of every API that the broker offers gets an answer that decodes to its last
+/// byte, without an error. What the answers say is tested API by API beside this.
+/// </summary>
+public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerFixture>
+{
+    private static readonly Dictionary<ApiKey, Func<EveryApiTests, TestTopic, short, Task<ErrorCode>>> Calls = new()
+    {
+        [ApiKey.Produce] = async (_, topic, v) => (await topic.ProduceAsync(Batches.Of("v"), version: v)).ErrorCode,
+        [ApiKey.Fetch] = async (_, topic, v) => (await topic.FetchAsync(0, version: v)).ErrorCode,
+        [ApiKey.ListOffsets] = async (t, topic, v) => (await t.Call<ListOffsetsResponse>(
+            new ListOffsetsRequest
+            {
+                ReplicaId = -1,
+                Topics = [new() { Name = topic.Name, Partitions = [new() { Timestamp = -1 }] }],
+            }, v)).Topics[0].Partitions[0].ErrorCode,
+        [ApiKey.Metadata] = async (t, topic, v) => (await t.Call<MetadataResponse>(
+            new MetadataRequest { Topics = [new() { Name = topic.Name }] }, v)).Topics[0].ErrorCode,
+        [ApiKey.ApiVersions] = async (t, _, v) => (await t.Call<ApiVersionsResponse>(
+            new ApiVersionsRequest { ClientSoftwareName = "test", ClientSoftwareVersion = "1" }, v)).ErrorCode,
+        [ApiKey.CreateTopics] = async (t, _, v) => (await t.Call<CreateTopicsResponse>(
+            TestTopic.CreateRequest(t.NewName()), v)).Topics[0].ErrorCode,
+        [ApiKey.DeleteTopics] = async (t, _, v) =>
+        {
+            var doomed = await t.NewTopicAsync();
+            return (await t.Call<DeleteTopicsResponse>(
+                v < 6
+                    ? new DeleteTopicsRequest { TopicNames = [doomed.Name] }
+                    : new DeleteTopicsRequest { Topics = [new() { TopicId = doomed.Id }] }, v)).Responses[0].ErrorCode;
+        },
+        [ApiKey.CreatePartitions] = async (t, _, v) => (await t.Call<CreatePartitionsResponse>(
+            new CreatePartitionsRequest { Topics = [new() { Name = (await t.NewTopicAsync()).Name, Count = 2, Assignments = null }] },
+            v)).Results[0].ErrorCode,
+        [ApiKey.DeleteRecords] = async (t, topic, v) => (await t.Call<DeleteRecordsResponse>(
+            new DeleteRecordsRequest { Topics = [new() { Name = topic.Name, Partitions = [new() { Offset = 0 }] }] },
+            v)).Topics[0].Partitions[0].ErrorCode,
+        [ApiKey.InitProducerId] = async (t, _, v) => (await t.Call<InitProducerIdResponse>(
+            new InitProducerIdRequest { TransactionalId = null, TransactionTimeoutMs = 60_000 }, v)).ErrorCode,
+        [ApiKey.OffsetForLeaderEpoch] = async (t, topic, v) => (await t.Call<OffsetForLeaderEpochResponse>(
+            new OffsetForLeaderEpochRequest { Topics = [new() { Topic = topic.Name, Partitions = [new()] }] },
+            v)).Topics[0].Partitions[0].ErrorCode,
+        [ApiKey.FindCoordinator] = async (t, _, v) => await t.FindCoordinatorAsync(v),
+        [ApiKey.DescribeConfigs] = async (t, topic, v) => (await t.Call<DescribeConfigsResponse>(
+            new DescribeConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
+            v)).Results[0].ErrorCode,
+        [ApiKey.AlterConfigs] = async (t, topic, v) => (await t.Call<AlterConfigsResponse>(
+            new AlterConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
+            v)).Responses[0].ErrorCode,
+        [ApiKey.IncrementalAlterConfigs] = async (t, topic, v) => (await t.Call<IncrementalAlterConfigsResponse>(
+            new IncrementalAlterConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
+            v)).Responses[0].ErrorCode,
+        [ApiKey.DescribeLogDirs] = async (t, _, v) => (await t.Call<DescribeLogDirsResponse>(
+            new DescribeLogDirsRequest { Topics = null }, v)).Results[0].ErrorCode,
+        [ApiKey.ElectLeaders] = async (t, topic, v) => (await t.Call<ElectLeadersResponse>(
+            new ElectLeadersRequest { TopicPartitions = [] }, v)).ErrorCode,
+        [ApiKey.AlterPartitionReassignments] = async (t, _, v) => (await t.Call<AlterPartitionReassignmentsResponse>(
+            new AlterPartitionReassignmentsRequest(), v)).ErrorCode,
+        [ApiKey.ListPartitionReassignments] = async (t, _, v) => (await t.Call<ListPartitionReassignmentsResponse>(
+            new ListPartitionReassignmentsRequest(), v)).ErrorCode,
+        [ApiKey.DescribeQuorum] = async (t, _, v) => (await t.Call<DescribeQuorumResponse>(
+            new DescribeQuorumRequest
+            {
+                Topics = [new() { TopicName = "__cluster_metadata", Partitions = [new()] }],
+            }, v)).Topics[0].Partitions[0].ErrorCode,
+        [ApiKey.UpdateFeatures] = async (t, _, v) => (await t.Call<UpdateFeaturesResponse>(
+            new UpdateFeaturesRequest(), v)).ErrorCode,
+        [ApiKey.DescribeCluster] = async (t, _, v) => (await t.Call<DescribeClusterResponse>(
+            new DescribeClusterRequest(), v)).ErrorCode,
+        [ApiKey.ListConfigResources] = async (t, _, v) => (await t.Call<ListConfigResourcesResponse>(
+            new ListConfigResourcesRequest(), v)).ErrorCode,
+        [ApiKey.DescribeTopicPartitions] = async (t, topic, v) => (await t.Call<DescribeTopicPartitionsResponse>(
+            new DescribeTopicPartitionsRequest { Topics = [new() { Name = topic.Name }] }, v)).Topics[0].ErrorCode,
+    };
+
+    [Fact]
+    public async Task Every_version_of_every_api_on_offer_answers_without_error()
+    {
+        var topic = await NewTopicAsync();
+        await topic.ProduceAsync("first");
+        var offered = await Call<ApiVersionsResponse>(new ApiVersionsRequest(), 0);
+        var failures = new List<string>();
+        foreach (var api in offered.ApiKeys)
+        {
+            var key = (ApiKey)api.ApiKey;
+            if (!Calls.TryGetValue(key, out var call))
+            {
+                failures.Add($"{key} has no call in this test");
+                continue;
+            }
+
+            for (var version = ApiCatalog.Get(key).LowestVersion; version <= api.MaxVersion; version++)
+            {
+                var error = await call(this, topic, version);
+                if (error != ErrorCode.None)
+                    failures.Add($"{key} version {version}: {error}");
+            }
+        }
+
+        Assert.Empty(failures);
+        Assert.Equal(Calls.Keys.Order(), offered.ApiKeys.Select(static api => (ApiKey)api.ApiKey));
+    }
+
+    [Fact]
+    public async Task The_offer_is_the_catalog_with_produce_from_0()
+    {
+        var offered = await Call<ApiVersionsResponse>(new ApiVersionsRequest(), 0);
+        foreach (var api in offered.ApiKeys)
+        {
+            var info = ApiCatalog.Get((ApiKey)api.ApiKey);
+            Assert.Equal(info.AdvertisedLowest, api.MinVersion);
+            Assert.Equal(info.LatestStableVersion, api.MaxVersion);
+        }
+
+        Assert.Equal(0, offered.ApiKeys.Single(static api => api.ApiKey == 0).MinVersion);
+    }
+
+    /// <summary>There are no coordinators yet; the client is told to ask again.</summary>
+    private async Task<ErrorCode> FindCoordinatorAsync(short version)
+    {
+        var response = await Call<FindCoordinatorResponse>(
+            version < 4
+                ? new FindCoordinatorRequest { Key = "group" }
+                : new FindCoordinatorRequest { CoordinatorKeys = ["group"] }, version);
+        var error = version < 4 ? response.ErrorCode : Assert.Single(response.Coordinators).ErrorCode;
+        return error == ErrorCode.CoordinatorNotAvailable ? ErrorCode.None : error;
+    }
+
+    private Task<T> Call<T>(IRequestMessage request, short version)
+        where T : IResponseMessage, IMessage<T> => fixture.Client.SendAsync<T>(request, version);
+
+    private string NewName() => fixture.NewName();
+
+    private Task<TestTopic> NewTopicAsync() => fixture.CreateTopicAsync();
+}
