@@ -1,4 +1,3 @@
-using System.Buffers;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;

@@ -30,7 +30,8 @@ internal static class RawServer
                 socket.NoDelay = true;
                 new Thread(() => Serve(socket, folder)) { IsBackground = true }.Start();
             }
-        }) { IsBackground = true }.Start();
+        })
+        { IsBackground = true }.Start();
         while (Console.In.Read() >= 0)
         {
         }

@@ -9,8 +9,7 @@ namespace KBroker.Benchmarks.Storage;
 
 /// <summary>
 /// Appends of one prebuilt batch beside a plain write of the same bytes to a file: 64 MB an iteration,
-    into a fresh log, into
-/// the page cache. The budget is near zero bytes allocated an append.
+/// into a fresh log, into the page cache. The budget is near zero bytes allocated an append.
 /// </summary>
 [MemoryDiagnoser]
 [SimpleJob(RunStrategy.Monitoring, launchCount: 1, warmupCount: 3, iterationCount: 10, invocationCount: 1)]

@@ -14,7 +14,9 @@ internal sealed class StorageSample : IDisposable
         Root = Directory.CreateTempSubdirectory("kbroker-bench-").FullName;
         _manager = LogManager.Open(new LogManagerOptions
         {
-            LogDirectories = [System.IO.Path.Combine(Root, "data")], NodeId = 1, RunInline = true,
+            LogDirectories = [System.IO.Path.Combine(Root, "data")],
+            NodeId = 1,
+            RunInline = true,
         });
         var config = new LogConfig { MaxMessageBytes = 4 * 1024 * 1024 };
         _manager.LoadLogs((_, _) => config);

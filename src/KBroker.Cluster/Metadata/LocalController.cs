@@ -91,16 +91,22 @@ public sealed class LocalController : IController
         CancellationToken cancellation) =>
         RunAsync(
             state => TopicCreation.Create(state, request, _collisions),
-            (e, m) => new() { Topics = request.Topics.ConvertAll(t =>
-                TopicCreation.Failed(t.Name, e, m)) }, cancellation);
+            (e, m) => new()
+            {
+                Topics = request.Topics.ConvertAll(t =>
+                TopicCreation.Failed(t.Name, e, m))
+            }, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<DeleteTopicsResponse> DeleteTopicsAsync(DeleteTopicsRequest request,
         CancellationToken cancellation) =>
         RunAsync(
             state => TopicChanges.Delete(state, request),
-            (e, m) => new() { Responses = TopicChanges.Asked(request).ConvertAll(t =>
-                TopicChanges.Deleted(t.Name, t.Id, e, m)) },
+            (e, m) => new()
+            {
+                Responses = TopicChanges.Asked(request).ConvertAll(t =>
+                TopicChanges.Deleted(t.Name, t.Id, e, m))
+            },
             cancellation);
 
     /// <inheritdoc/>
@@ -111,7 +117,9 @@ public sealed class LocalController : IController
             {
                 Results = request.Topics.ConvertAll(t => new CreatePartitionsResponse.CreatePartitionsTopicResult
                 {
-                    Name = t.Name, ErrorCode = e, ErrorMessage = m,
+                    Name = t.Name,
+                    ErrorCode = e,
+                    ErrorMessage = m,
                 }),
             },
             cancellation);
@@ -125,7 +133,10 @@ public sealed class LocalController : IController
             {
                 Responses = request.Resources.ConvertAll(r => new AlterConfigsResponse.AlterConfigsResourceResponse
                 {
-                    ErrorCode = e, ErrorMessage = m, ResourceType = r.ResourceType, ResourceName = r.ResourceName,
+                    ErrorCode = e,
+                    ErrorMessage = m,
+                    ResourceType = r.ResourceType,
+                    ResourceName = r.ResourceName,
                 }),
             },
             cancellation);
@@ -138,9 +149,12 @@ public sealed class LocalController : IController
             {
                 Responses = request.Resources.ConvertAll(r =>
                     new IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
-                {
-                    ErrorCode = e, ErrorMessage = m, ResourceType = r.ResourceType, ResourceName = r.ResourceName,
-                }),
+                    {
+                        ErrorCode = e,
+                        ErrorMessage = m,
+                        ResourceType = r.ResourceType,
+                        ResourceName = r.ResourceName,
+                    }),
             },
             cancellation);
 
@@ -156,7 +170,9 @@ public sealed class LocalController : IController
             state => PartitionChanges.Reassign(state, request),
             (e, m) => new()
             {
-                ErrorCode = e, ErrorMessage = m, AllowReplicationFactorChange = request.AllowReplicationFactorChange,
+                ErrorCode = e,
+                ErrorMessage = m,
+                AllowReplicationFactorChange = request.AllowReplicationFactorChange,
             },
             cancellation);
 

@@ -79,7 +79,7 @@ public sealed class LocalMetadataLog : IMetadataLog
     private readonly CompressionCodecs _codecs = new();
     private readonly MetadataPublisher _publisher;
     private readonly List<MetadataUpdate> _appended = [];
-    private QuorumVoters _voters;
+    private readonly QuorumVoters _voters;
     private bool _hasOpenTransaction;
     private long _bytesSinceSnapshot;
     private long _lastSnapshotMs;
@@ -289,8 +289,10 @@ public sealed class LocalMetadataLog : IMetadataLog
             r.Message is FeatureLevelRecord { Name: SupportedFeatures.EligibleLeaderReplicas, FeatureLevel: > 0 }))
             records.Add(new(new ConfigRecord
             {
-                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = "", Name = "min.insync.replicas",
-                    Value = "1",
+                ResourceType = (sbyte)ConfigResourceType.Broker,
+                ResourceName = "",
+                Name = "min.insync.replicas",
+                Value = "1",
             }, 0));
         Append([new(new BeginTransactionRecord { Name = "Bootstrap records" }, 0), .. records,
             new(new EndTransactionRecord(), 0)]);

@@ -36,7 +36,8 @@ internal static class MetadataBatches
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {
-            BaseOffset = baseOffset, PartitionLeaderEpoch = leaderEpoch,
+            BaseOffset = baseOffset,
+            PartitionLeaderEpoch = leaderEpoch,
         });
         foreach (var value in values)
             builder.Append(timestampMs, null, value);
@@ -50,7 +51,9 @@ internal static class MetadataBatches
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {
-            BaseOffset = baseOffset, PartitionLeaderEpoch = leaderEpoch, IsControl = true,
+            BaseOffset = baseOffset,
+            PartitionLeaderEpoch = leaderEpoch,
+            IsControl = true,
         });
         foreach (var (type, message) in records)
         {

@@ -52,7 +52,8 @@ public sealed record MetadataImage
     /// <summary>Client quotas, by entity and quota name. Kept and written to snapshots; nothing enforces them
     /// yet.</summary>
     public ImmutableSortedDictionary<string,
-        ClientQuotaRecord> ClientQuotas { get; init; } = EmptyMap<ClientQuotaRecord>();
+        ClientQuotaRecord> ClientQuotas
+    { get; init; } = EmptyMap<ClientQuotaRecord>();
 
     /// <summary>ACLs by their id. Kept and written to snapshots; nothing enforces them yet.</summary>
     public ImmutableSortedDictionary<string, AccessControlEntryRecord> Acls { get; init; } =

@@ -34,7 +34,9 @@ public static class MetadataImageWriter
         if (image.NextProducerId > 0)
             yield return new(new ProducerIdsRecord
             {
-                BrokerId = -1, BrokerEpoch = -1, NextProducerId = image.NextProducerId,
+                BrokerId = -1,
+                BrokerEpoch = -1,
+                NextProducerId = image.NextProducerId,
             }, 0);
         foreach (var acl in image.Acls.Values)
             yield return new(acl, 0);
@@ -53,7 +55,10 @@ public static class MetadataImageWriter
             foreach (var (name, value) in values)
                 yield return new(new ConfigRecord
                 {
-                    ResourceType = (sbyte)resource.Type, ResourceName = resource.Name, Name = name, Value = value,
+                    ResourceType = (sbyte)resource.Type,
+                    ResourceName = resource.Name,
+                    Name = name,
+                    Value = value,
                 }, 0);
     }
 }

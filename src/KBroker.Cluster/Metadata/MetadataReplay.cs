@@ -12,7 +12,7 @@ internal sealed class MetadataReplay
 
     private readonly List<IMessage> _transaction = [];
     private bool _inTransaction;
-    private MetadataDelta _delta = new(MetadataImage.Empty);
+    private readonly MetadataDelta _delta = new(MetadataImage.Empty);
     private MetadataProvenance _provenance = MetadataProvenance.Empty;
 
     private MetadataReplay()

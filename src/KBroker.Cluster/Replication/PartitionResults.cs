@@ -15,7 +15,10 @@ public readonly record struct PartitionAppend(ErrorCode Error, AppendResult Appe
     /// <param name="message">Why.</param>
     /// <returns>The outcome.</returns>
     public static PartitionAppend Refused(ErrorCode error, string? message = null) =>
-        new(error, new AppendResult { FirstOffset = -1, LastOffset = -1, LogAppendTimeMs = -1, LogStartOffset = -1 }, message);
+        new(
+            error,
+            new AppendResult { FirstOffset = -1, LastOffset = -1, LogAppendTimeMs = -1, LogStartOffset = -1 },
+            message);
 }
 
 /// <summary>The outcome of a read of a partition, with the offsets that every fetch answer carries.</summary>

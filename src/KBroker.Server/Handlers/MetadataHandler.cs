@@ -125,7 +125,8 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         return Missing(asked.Name, Uuid.Zero, error, context.ApiVersion);
     }
 
-    private static MetadataResponse.MetadataResponseTopic Missing(string? name, Uuid id, ErrorCode error, short version) =>
+    private static MetadataResponse.MetadataResponseTopic Missing(
+        string? name, Uuid id, ErrorCode error, short version) =>
         new()
         {
             ErrorCode = error,
@@ -174,7 +175,9 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         return offline;
     }
 
-    /// <summary>A leader that this listener cannot name is no leader; clients before version 6 know one error for it.</summary>
+    /// <summary>
+    /// A leader that this listener cannot name is no leader; clients before version 6 know one error for it.
+    /// </summary>
     private static ErrorCode LeaderError(PartitionImage partition, MetadataImage image, RequestContext context)
     {
         if (!image.Brokers.TryGetValue(partition.Leader, out var leader) || leader.Fenced)

@@ -133,7 +133,8 @@ public sealed class KafkaInterchangeTests
     {
         var start = new ProcessStartInfo(Path.Combine(Home!, "bin", tool), arguments)
         {
-            RedirectStandardOutput = true, RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         start.Environment["KAFKA_HEAP_OPTS"] = "-Xmx512M";
         var logging = Path.Combine(Home!, "config", "server-log4j2.yaml");

@@ -75,7 +75,9 @@ public sealed class LocalControllerTests
         await home.CreateAsync("t");
         IncrementalAlterConfigsRequest.AlterConfigsResource Resource(string name) => new()
         {
-            ResourceType = 2, ResourceName = "t", Configs = [new() { Name = name, Value = "1000000" }],
+            ResourceType = 2,
+            ResourceName = "t",
+            Configs = [new() { Name = name, Value = "1000000" }],
         };
         var response = await home.Controller.IncrementalAlterConfigsAsync(
             new() { Resources = [Resource("retention.ms"), Resource("segment.ms")] });
@@ -151,14 +153,20 @@ public sealed class LocalControllerTests
         Assert.Equal((1000, 1000), await Allocate());
         await home.RestartAsync();
         Assert.Equal((2000, 1000), await Allocate());
-        var stale = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1,
-            BrokerEpoch = home.BrokerEpoch - 1 });
+        var stale = await home.Controller.AllocateProducerIdsAsync(new()
+        {
+            BrokerId = 1,
+            BrokerEpoch = home.BrokerEpoch - 1
+        });
         Assert.Equal(ErrorCode.StaleBrokerEpoch, stale.ErrorCode);
 
         async Task<(long, int)> Allocate()
         {
-            var response = await home.Controller.AllocateProducerIdsAsync(new() { BrokerId = 1,
-                BrokerEpoch = home.BrokerEpoch });
+            var response = await home.Controller.AllocateProducerIdsAsync(new()
+            {
+                BrokerId = 1,
+                BrokerEpoch = home.BrokerEpoch
+            });
             return (response.ProducerIdStart, response.ProducerIdLen);
         }
     }
@@ -169,8 +177,11 @@ public sealed class LocalControllerTests
         await using var home = await new MetadataHome().StartAsync();
         await home.CreateAsync("t");
         var named = await home.Controller.ElectLeadersAsync(
-            new() { TopicPartitions = [new() { Topic = "t", Partitions = [0, 9] }, new() { Topic = "x",
-                Partitions = [0] }] }, 2);
+            new()
+            {
+                TopicPartitions = [new() { Topic = "t", Partitions = [0, 9] }, new() { Topic = "x",
+                Partitions = [0] }]
+            }, 2);
         var all = await home.Controller.ElectLeadersAsync(new() { TopicPartitions = null }, 2);
 
         Assert.Equal(
@@ -267,7 +278,8 @@ public sealed class LocalControllerTests
         {
             var response = await home.Controller.AlterPartitionAsync(new()
             {
-                BrokerId = 1, BrokerEpoch = home.BrokerEpoch,
+                BrokerId = 1,
+                BrokerEpoch = home.BrokerEpoch,
                 Topics =
                 [
                     new()

@@ -122,8 +122,11 @@ public sealed class LocalControllerTopicTests
         await home.CreateAsync("a");
         var b = await home.CreateAsync("b");
         await home.SetAsync(ConfigResourceType.Topic, "a", "retention.ms", "1");
-        var response = await home.Controller.DeleteTopicsAsync(new() { Topics = [new() { Name = "a" },
-            new() { TopicId = b.TopicId }] });
+        var response = await home.Controller.DeleteTopicsAsync(new()
+        {
+            Topics = [new() { Name = "a" },
+            new() { TopicId = b.TopicId }]
+        });
 
         Assert.All(response.Responses, r => Assert.Equal(ErrorCode.None, r.ErrorCode));
         Assert.Equal(["a", "b"], response.Responses.Select(r => r.Name).Order());

@@ -202,8 +202,13 @@ public sealed class LocalMetadataLogTests
     }
 
     private static MetadataRecord Config(string group) => new(
-        new ConfigRecord { ResourceType = 32, ResourceName = group, Name = "consumer.session.timeout.ms",
-            Value = "50000" }, 0);
+        new ConfigRecord
+        {
+            ResourceType = 32,
+            ResourceName = group,
+            Name = "consumer.session.timeout.ms",
+            Value = "50000"
+        }, 0);
 
     private static MetadataImage FromSnapshotOnly(string path)
     {

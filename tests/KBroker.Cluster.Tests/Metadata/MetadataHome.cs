@@ -42,8 +42,13 @@ internal sealed class MetadataHome : IAsyncDisposable
     {
         _isStopped = false;
         var files = new PhysicalFileSystem();
-        Logs = LogManager.Open(new LogManagerOptions { LogDirectories = [Directory], NodeId = 1, RunInline = true,
-            Files = files });
+        Logs = LogManager.Open(new LogManagerOptions
+        {
+            LogDirectories = [Directory],
+            NodeId = 1,
+            RunInline = true,
+            Files = files
+        });
         return Log = LocalMetadataLog.Open(new MetadataLogOptions
         {
             Log = Logs.OpenMetadataLog(new LogConfig { MaxMessageBytes = int.MaxValue, RetentionMs = -1 }),
@@ -63,9 +68,14 @@ internal sealed class MetadataHome : IAsyncDisposable
         OpenLog().BecomeLeader();
         Controller = await LocalController.StartAsync(new LocalControllerOptions
         {
-            Log = Log, NodeId = 1, StaticConfigs = Configs, Registration = new ControllerRegistration
+            Log = Log,
+            NodeId = 1,
+            StaticConfigs = Configs,
+            Registration = new ControllerRegistration
             {
-                Id = 1, IncarnationId = Uuid.Random(), Endpoints = [new("CONTROLLER", "localhost", 9093, 0)],
+                Id = 1,
+                IncarnationId = Uuid.Random(),
+                Endpoints = [new("CONTROLLER", "localhost", 9093, 0)],
                 Features = SupportedFeatures.Ranges,
             },
         });
@@ -92,16 +102,25 @@ internal sealed class MetadataHome : IAsyncDisposable
 
     public BrokerRegistration Broker() => new()
     {
-        Id = 1, Epoch = -1, IncarnationId = Uuid.Random(), Endpoints = [new("PLAINTEXT", "localhost", 9092, 0)],
-        Features = SupportedFeatures.Ranges, LogDirs = [Logs.Directories[0].DirectoryId], CordonedLogDirs = [],
+        Id = 1,
+        Epoch = -1,
+        IncarnationId = Uuid.Random(),
+        Endpoints = [new("PLAINTEXT", "localhost", 9092, 0)],
+        Features = SupportedFeatures.Ranges,
+        LogDirs = [Logs.Directories[0].DirectoryId],
+        CordonedLogDirs = [],
     };
 
     public async Task<CreateTopicsResponse.CreatableTopicResult> CreateAsync(
         string name, int partitions = 1, short factor = 1, bool validateOnly = false, params (string,
             string?)[] configs)
     {
-        var topic = new CreateTopicsRequest.CreatableTopic { Name = name, NumPartitions = partitions,
-            ReplicationFactor = factor };
+        var topic = new CreateTopicsRequest.CreatableTopic
+        {
+            Name = name,
+            NumPartitions = partitions,
+            ReplicationFactor = factor
+        };
         topic.Configs.AddRange(configs.Select(c =>
             new CreateTopicsRequest.CreatableTopicConfig { Name = c.Item1, Value = c.Item2 }));
         var response = await Controller.CreateTopicsAsync(new() { Topics = [topic], ValidateOnly = validateOnly });

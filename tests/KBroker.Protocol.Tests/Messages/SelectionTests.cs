@@ -1,6 +1,5 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using KBroker.Protocol.Messages;
 using KBroker.Protocol.Tests.Support;
 
 namespace KBroker.Protocol.Tests.Messages;

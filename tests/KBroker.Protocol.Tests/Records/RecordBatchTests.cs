@@ -38,7 +38,11 @@ public sealed class RecordBatchTests
     {
         var header = new RecordBatchHeader
         {
-            Magic = 2, Attributes = attributes, RecordsCount = count, LastOffsetDelta = lastOffsetDelta, ProducerId = 5,
+            Magic = 2,
+            Attributes = attributes,
+            RecordsCount = count,
+            LastOffsetDelta = lastOffsetDelta,
+            ProducerId = 5,
             BaseSequence = sequence,
         };
         var error = Assert.Throws<InvalidRecordException>(() => RecordBatchValidator.CheckProduced(header));
@@ -154,8 +158,13 @@ public sealed class RecordBatchTests
         {
             var options = new RecordBatchOptions
             {
-                BaseOffset = 500, Compression = type, ProducerId = 9, ProducerEpoch = 1, BaseSequence = 40,
-                PartitionLeaderEpoch = 3, IsTransactional = true,
+                BaseOffset = 500,
+                Compression = type,
+                ProducerId = 9,
+                ProducerEpoch = 1,
+                BaseSequence = 40,
+                PartitionLeaderEpoch = 3,
+                IsTransactional = true,
             };
             var batch = new ReadOnlySequence<byte>(Build(options, 10));
             var some = new KeepOffsets([501, 504]);
@@ -184,7 +193,11 @@ public sealed class RecordBatchTests
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {
-            BaseOffset = 77, PartitionLeaderEpoch = 6, ProducerId = 9002, ProducerEpoch = 5, IsTransactional = true,
+            BaseOffset = 77,
+            PartitionLeaderEpoch = 6,
+            ProducerId = 9002,
+            ProducerEpoch = 5,
+            IsTransactional = true,
             IsControl = true,
         });
         builder.Append(
@@ -261,7 +274,9 @@ public sealed class RecordBatchTests
         var bytes = new byte[RecordBatchLayout.HeaderSize + records.Length];
         new RecordBatchHeader
         {
-            Magic = 2, BatchLength = bytes.Length - RecordBatchLayout.LogOverhead, RecordsCount = count,
+            Magic = 2,
+            BatchLength = bytes.Length - RecordBatchLayout.LogOverhead,
+            RecordsCount = count,
             LastOffsetDelta = count - 1,
         }.Write(bytes);
         records.CopyTo(bytes.AsSpan(RecordBatchLayout.HeaderSize));

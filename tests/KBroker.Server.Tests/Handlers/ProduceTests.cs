@@ -110,7 +110,10 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         Assert.Equal(ErrorCode.InvalidRecord, (await topic.ProduceAsync(two)).ErrorCode);
         var transactional = RecordBatchOptions.Default with
         {
-            IsTransactional = true, ProducerId = 5, ProducerEpoch = 0, BaseSequence = 0,
+            IsTransactional = true,
+            ProducerId = 5,
+            ProducerEpoch = 0,
+            BaseSequence = 0,
         };
         Assert.Equal(ErrorCode.InvalidTxnState, (await topic.ProduceAsync(Batches.Of(transactional, "t"))).ErrorCode);
         var control = RecordBatchOptions.Default with { IsControl = true };

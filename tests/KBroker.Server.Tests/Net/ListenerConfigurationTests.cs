@@ -159,11 +159,11 @@ public sealed class ListenerConfigurationTests
     private static ListenerConfiguration Parse(
         string listeners, string? advertised = null, string? map = null, string? controllers = null,
         string? interBroker = null) => ListenerConfiguration.Parse(new ListenerSettings
-    {
-        Listeners = listeners,
-        AdvertisedListeners = advertised,
-        SecurityProtocolMap = map,
-        ControllerListenerNames = controllers,
-        InterBrokerListenerName = interBroker,
-    });
+        {
+            Listeners = listeners,
+            AdvertisedListeners = advertised,
+            SecurityProtocolMap = map,
+            ControllerListenerNames = controllers,
+            InterBrokerListenerName = interBroker,
+        });
 }

@@ -45,8 +45,10 @@ internal static class ConfigChanges
             });
             response.Responses.Add(new()
             {
-                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType,
-                    ResourceName = asked.ResourceName,
+                ErrorCode = error,
+                ErrorMessage = message,
+                ResourceType = asked.ResourceType,
+                ResourceName = asked.ResourceName,
             });
         }
 
@@ -73,8 +75,10 @@ internal static class ConfigChanges
             });
             response.Responses.Add(new()
             {
-                ErrorCode = error, ErrorMessage = message, ResourceType = asked.ResourceType,
-                    ResourceName = asked.ResourceName,
+                ErrorCode = error,
+                ErrorMessage = message,
+                ResourceType = asked.ResourceType,
+                ResourceName = asked.ResourceName,
             });
         }
 
@@ -249,7 +253,10 @@ internal static class ConfigChanges
     private static MetadataRecord Record(ConfigResource resource, string name, string? value) => new(
         new ConfigRecord
         {
-            ResourceType = (sbyte)resource.Type, ResourceName = resource.Name, Name = name, Value = value,
+            ResourceType = (sbyte)resource.Type,
+            ResourceName = resource.Name,
+            Name = name,
+            Value = value,
         },
         0);
 }

@@ -30,7 +30,8 @@ internal static class FeatureChanges
             if (problem is not null)
                 return Change<UpdateFeaturesResponse>.Nothing(new()
                 {
-                    ErrorCode = ErrorCode.InvalidUpdateVersion, ErrorMessage = Failed + problem,
+                    ErrorCode = ErrorCode.InvalidUpdateVersion,
+                    ErrorMessage = Failed + problem,
                 });
             if (update.Feature != SupportedFeatures.KRaftVersion
                 && update.MaxVersionLevel != state.Image.Features.Level(update.Feature))
@@ -118,8 +119,10 @@ internal static class FeatureChanges
         static MetadataRecord Config(string broker, string? value) => new(
             new ConfigRecord
             {
-                ResourceType = (sbyte)ConfigResourceType.Broker, ResourceName = broker, Name = minInsyncReplicas,
-                    Value = value,
+                ResourceType = (sbyte)ConfigResourceType.Broker,
+                ResourceName = broker,
+                Name = minInsyncReplicas,
+                Value = value,
             },
             0);
     }

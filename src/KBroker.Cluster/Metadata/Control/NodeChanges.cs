@@ -39,7 +39,9 @@ internal static class NodeChanges
                     continue;
                 var change = new PartitionChangeRecord
                 {
-                    TopicId = topic.Id, PartitionId = partition.PartitionId, Leader = brokerId,
+                    TopicId = topic.Id,
+                    PartitionId = partition.PartitionId,
+                    Leader = brokerId,
                 };
                 if (partition.Leader == brokerId && partition.Isr.Contains(brokerId))
                 {
@@ -69,7 +71,10 @@ internal static class NodeChanges
             return [];
         var change = new BrokerRegistrationChangeRecord
         {
-            BrokerId = brokerId, BrokerEpoch = epoch, Fenced = 1, InControlledShutdown = 1,
+            BrokerId = brokerId,
+            BrokerEpoch = epoch,
+            Fenced = 1,
+            InControlledShutdown = 1,
         };
         return [new(change, 1)];
     }
@@ -109,7 +114,9 @@ internal static class NodeChanges
             return Change<AllocateProducerIdsResponse>.Nothing(new() { ErrorCode = ErrorCode.UnknownServerError });
         var record = new ProducerIdsRecord
         {
-            BrokerId = request.BrokerId, BrokerEpoch = request.BrokerEpoch, NextProducerId = start
+            BrokerId = request.BrokerId,
+            BrokerEpoch = request.BrokerEpoch,
+            NextProducerId = start
                 + ProducerIdBlockSize,
         };
         return new(new() { ProducerIdStart = start, ProducerIdLen = ProducerIdBlockSize }, [new(record, 0)]);
@@ -147,8 +154,12 @@ internal static class NodeChanges
     private static MetadataRecord Leave(ControlState state, TopicImage topic, PartitionImage partition, int brokerId)
     {
         var rest = partition.Isr.Remove(brokerId);
-        var change = new PartitionChangeRecord { TopicId = topic.Id, PartitionId = partition.PartitionId,
-            Isr = [.. rest] };
+        var change = new PartitionChangeRecord
+        {
+            TopicId = topic.Id,
+            PartitionId = partition.PartitionId,
+            Isr = [.. rest]
+        };
         if (partition.Leader == brokerId)
             change.Leader = rest.IsEmpty ? PartitionImage.NoLeader : rest[0];
         if (rest.IsEmpty && state.Versions.HasElr && state.IsElrEnabled)

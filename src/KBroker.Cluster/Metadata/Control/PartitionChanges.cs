@@ -42,7 +42,8 @@ internal static class PartitionChanges
     {
         var response = new AlterPartitionReassignmentsResponse
         {
-            AllowReplicationFactorChange = request.AllowReplicationFactorChange, ErrorMessage = null,
+            AllowReplicationFactorChange = request.AllowReplicationFactorChange,
+            ErrorMessage = null,
         };
         var records = new List<MetadataRecord>();
         foreach (var topic in request.Topics)
@@ -52,7 +53,8 @@ internal static class PartitionChanges
             {
                 var result = new AlterPartitionReassignmentsResponse.ReassignablePartitionResponse
                 {
-                    PartitionIndex = partition.PartitionIndex, ErrorMessage = null,
+                    PartitionIndex = partition.PartitionIndex,
+                    ErrorMessage = null,
                 };
                 try
                 {

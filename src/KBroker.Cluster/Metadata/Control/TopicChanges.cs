@@ -51,12 +51,19 @@ internal static class TopicChanges
         var duplicates = request.Topics.CountBy(t => t.Name).Where(c => c.Value > 1).Select(c => c.Key)
             .ToHashSet(StringComparer.Ordinal);
         foreach (var name in duplicates)
-            response.Results.Add(new() { Name = name, ErrorCode = ErrorCode.InvalidRequest,
-                ErrorMessage = Texts.DuplicateTopic });
+            response.Results.Add(new()
+            {
+                Name = name,
+                ErrorCode = ErrorCode.InvalidRequest,
+                ErrorMessage = Texts.DuplicateTopic
+            });
         foreach (var topic in request.Topics.Where(t => !duplicates.Contains(t.Name)))
         {
-            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult { Name = topic.Name,
-                ErrorMessage = null };
+            var result = new CreatePartitionsResponse.CreatePartitionsTopicResult
+            {
+                Name = topic.Name,
+                ErrorMessage = null
+            };
             response.Results.Add(result);
             try
             {

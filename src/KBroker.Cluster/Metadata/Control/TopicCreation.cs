@@ -77,7 +77,10 @@ internal static class TopicCreation
         foreach (var (name, value) in overrides)
             records.Add(new(new ConfigRecord
             {
-                ResourceType = (sbyte)ConfigResourceType.Topic, ResourceName = topic.Name, Name = name, Value = value,
+                ResourceType = (sbyte)ConfigResourceType.Topic,
+                ResourceName = topic.Name,
+                Name = name,
+                Value = value,
             }, 0));
         records.AddRange(partitions);
         return new()
