@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace KBroker.Throughput;
 
-/// <summary>All measurements of a run, and their tables. A ratio is the median of the ratios of single rounds.</summary>
+/// <summary>
+/// All measurements of a run, and their tables. A ratio is the median of the ratios of single rounds.
+/// </summary>
 internal sealed class Results
 {
     private readonly Dictionary<(string Scenario, string Target), List<Measurement>> _all = [];

@@ -6,7 +6,8 @@ using KBroker.Protocol.Records;
 namespace KBroker.Throughput;
 
 /// <summary>
-/// From the spawn of the process to the first acknowledged produce, on a new directory (the topic is created on the way)
+/// From the spawn of the process to the first acknowledged produce, on a new directory (the topic is created on the
+/// way)
 /// and on the same directory again after a clean stop; and the resident memory of a broker that nobody uses.
 /// </summary>
 internal sealed class StartupRun(Settings settings)

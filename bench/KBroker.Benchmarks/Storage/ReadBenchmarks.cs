@@ -5,7 +5,9 @@ using KBroker.Storage;
 
 namespace KBroker.Benchmarks.Storage;
 
-/// <summary>Plans of reads: from an offset to a region of a file. No record is read; a plan is one slice object.</summary>
+/// <summary>
+/// Plans of reads: from an offset to a region of a file. No record is read; a plan is one slice object.
+/// </summary>
 [MemoryDiagnoser]
 public class ReadBenchmarks
 {

@@ -1,6 +1,8 @@
 namespace KBroker.Cluster.Replication;
 
-/// <summary>Hears of events for which delayed operations wait. Called on the appending thread; must not block.</summary>
+/// <summary>
+/// Hears of events for which delayed operations wait. Called on the appending thread; must not block.
+/// </summary>
 public interface IPartitionListener
 {
     /// <summary>More records may be read, or an acknowledgement may be due.</summary>

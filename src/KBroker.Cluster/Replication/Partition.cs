@@ -124,7 +124,8 @@ public sealed class Partition
     /// <param name="requiredAcks">-1 asks for <see cref="MinInSyncReplicas"/> in-sync replicas.</param>
     /// <param name="options">Who appends.</param>
     /// <returns>What became of it; no exception for bad records or a failed directory.</returns>
-    public PartitionAppend AppendAsLeader(in ReadOnlySequence<byte> records, short requiredAcks, in AppendOptions options)
+    public PartitionAppend AppendAsLeader(
+        in ReadOnlySequence<byte> records, short requiredAcks, in AppendOptions options)
     {
         var leadership = _leadership;
         if (!IsLeader)
@@ -174,7 +175,8 @@ public sealed class Partition
     /// <param name="limit">How far the reader may see.</param>
     /// <param name="currentLeaderEpoch">The reader's idea of the leader epoch, or -1.</param>
     /// <param name="lastFetchedEpoch">The epoch of the follower's last record, or -1 (KIP-595).</param>
-    /// <param name="minOneMessage">Whether a first batch larger than <paramref name="maxBytes"/> is given whole.</param>
+    /// <param name="minOneMessage">Whether a first batch larger than <paramref name="maxBytes"/> is given
+    /// whole.</param>
     /// <returns>The regions and the partition's offsets, or an error.</returns>
     public PartitionRead Read(
         long offset, int maxBytes, ReadLimit limit, int currentLeaderEpoch, int lastFetchedEpoch, bool minOneMessage)
@@ -244,7 +246,8 @@ public sealed class Partition
                 SpecialTimestamps.Latest => new(ErrorCode.None, -1, end, LeaderEpoch),
                 SpecialTimestamps.Earliest or SpecialTimestamps.EarliestLocal =>
                     new(ErrorCode.None, -1, Log.LogStartOffset, Log.LeaderEpochs.EpochOf(Log.LogStartOffset)),
-                SpecialTimestamps.LatestTiered or SpecialTimestamps.EarliestPendingUpload => new(ErrorCode.None, -1, -1, -1),
+                SpecialTimestamps.LatestTiered or SpecialTimestamps.EarliestPendingUpload =>
+                    new(ErrorCode.None, -1, -1, -1),
                 SpecialTimestamps.MaxTimestamp => Found(Log.MaxTimestampOffset(), end),
                 _ => Found(Log.FindOffsetByTimestamp(timestamp), end),
             };
@@ -266,7 +269,8 @@ public sealed class Partition
     /// <summary>Finds where an epoch ended, for clients that check for truncation (KIP-320).</summary>
     /// <param name="epoch">The epoch asked for.</param>
     /// <param name="currentLeaderEpoch">The client's idea of the leader epoch, or -1.</param>
-    /// <param name="endOffset">The epoch found, at most the one asked for, and the offset after its last record.</param>
+    /// <param name="endOffset">The epoch found, at most the one asked for, and the offset after its last
+    /// record.</param>
     /// <returns>The error, or none.</returns>
     public ErrorCode FindEpochEnd(int epoch, int currentLeaderEpoch, out EpochEndOffset endOffset)
     {
@@ -280,7 +284,8 @@ public sealed class Partition
     /// <summary>Moves the log start offset up, so that earlier records are gone for every reader.</summary>
     /// <param name="offset">The new first offset, or -1 for the high watermark.</param>
     /// <param name="lowWatermark">The log start offset afterwards, or -1 after an error.</param>
-    /// <returns>OFFSET_OUT_OF_RANGE above the high watermark, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, or none.</returns>
+    /// <returns>OFFSET_OUT_OF_RANGE above the high watermark, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, or
+    /// none.</returns>
     public ErrorCode DeleteRecords(long offset, out long lowWatermark)
     {
         lowWatermark = -1;

@@ -51,7 +51,8 @@ public readonly record struct PartitionRead
 
 /// <summary>The outcome of a lookup of an offset.</summary>
 /// <param name="Error">The error to answer, or <see cref="ErrorCode.None"/>.</param>
-/// <param name="Timestamp">The record's timestamp in epoch milliseconds, or -1 where the lookup was not for one.</param>
+/// <param name="Timestamp">The record's timestamp in epoch milliseconds, or -1 where the lookup was not for
+/// one.</param>
 /// <param name="Offset">The offset, or -1 when no record fits.</param>
 /// <param name="LeaderEpoch">The leader epoch of the offset, or -1.</param>
 public readonly record struct PartitionOffset(ErrorCode Error, long Timestamp, long Offset, int LeaderEpoch)
@@ -74,7 +75,9 @@ public static class SpecialTimestamps
     /// <summary>The record with the highest timestamp (KIP-734).</summary>
     public const long MaxTimestamp = -3;
 
-    /// <summary>The first offset on the broker's own disk (KIP-405); nothing is tiered here, so the log start offset.</summary>
+    /// <summary>
+    /// The first offset on the broker's own disk (KIP-405); nothing is tiered here, so the log start offset.
+    /// </summary>
     public const long EarliestLocal = -4;
 
     /// <summary>The last offset in tiered storage (KIP-1005); nothing is tiered here, so none.</summary>

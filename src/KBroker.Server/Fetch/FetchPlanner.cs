@@ -2,7 +2,6 @@ using KBroker.Cluster.Metadata;
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
-using KBroker.Protocol.Records;
 using KBroker.Storage;
 
 namespace KBroker.Server.Fetch;

@@ -116,7 +116,8 @@ public sealed class FetchSession
 /// <summary>Builds partition keys from the parts of a request.</summary>
 internal static class FetchKeys
 {
-    public static FetchPartitionKey Of(FetchRequest.FetchTopic topic, FetchRequest.FetchPartition partition, bool ids) =>
+    public static FetchPartitionKey Of(
+        FetchRequest.FetchTopic topic, FetchRequest.FetchPartition partition, bool ids) =>
         ids
             ? new FetchPartitionKey(topic.TopicId, null, partition.Partition)
             : new FetchPartitionKey(Uuid.Zero, topic.Topic, partition.Partition);

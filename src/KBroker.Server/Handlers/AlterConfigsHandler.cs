@@ -6,7 +6,9 @@ using KBroker.Server.Security;
 
 namespace KBroker.Server.Handlers;
 
-/// <summary>AlterConfigs: replaces all dynamic configs of each resource; configs left out return to their defaults.</summary>
+/// <summary>
+/// AlterConfigs: replaces all dynamic configs of each resource; configs left out return to their defaults.
+/// </summary>
 /// <param name="controller">Changes them.</param>
 /// <param name="authorizer">Decides who may change configs.</param>
 public sealed class AlterConfigsHandler(IController controller, IAuthorizer authorizer)

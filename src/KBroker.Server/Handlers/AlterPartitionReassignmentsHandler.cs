@@ -6,7 +6,10 @@ using KBroker.Server.Security;
 
 namespace KBroker.Server.Handlers;
 
-/// <summary>AlterPartitionReassignments: moves partitions to other brokers (KIP-455). One broker can only be given what it already has.</summary>
+/// <summary>
+/// AlterPartitionReassignments: moves partitions to other brokers (KIP-455). One broker can only be given what it
+/// already has.
+/// </summary>
 /// <param name="controller">Answers.</param>
 /// <param name="authorizer">Decides who may ask.</param>
 public sealed class AlterPartitionReassignmentsHandler(IController controller, IAuthorizer authorizer)

@@ -5,7 +5,9 @@ using KBroker.Server.Security;
 
 namespace KBroker.Server.Handlers;
 
-/// <summary>Who may read or change the configs of a resource: topics and groups by name, all else with the cluster.</summary>
+/// <summary>
+/// Who may read or change the configs of a resource: topics and groups by name, all else with the cluster.
+/// </summary>
 internal static class ConfigAccess
 {
     /// <summary>Asks the authorizer.</summary>

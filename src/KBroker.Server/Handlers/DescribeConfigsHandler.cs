@@ -117,7 +117,9 @@ public sealed class DescribeConfigsHandler(
                     : configs.OfClientMetrics(name).DescribeAll();
             case ConfigResourceType.BrokerLogger:
                 return Fail(
-                    result, ErrorCode.InvalidRequest, "KBroker's log levels are set by kbroker.log.level in server.properties");
+                    result,
+                    ErrorCode.InvalidRequest,
+                    "KBroker's log levels are set by kbroker.log.level in server.properties");
             default:
                 return Fail(result, ErrorCode.InvalidRequest, $"Unsupported resource type: {resource.ResourceType}");
         }

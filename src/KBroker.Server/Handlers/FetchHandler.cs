@@ -43,7 +43,10 @@ public sealed class FetchHandler(
 
         var limits = LimitsOf(request);
         var plan = planner.Plan(fetch.Partitions, limits);
-        if (request.MaxWaitMs <= 0 || fetch.Partitions.Length == 0 || plan.MustAnswerNow || plan.Bytes >= limits.MinBytes)
+        if (request.MaxWaitMs <= 0
+            || fetch.Partitions.Length == 0
+            || plan.MustAnswerNow
+            || plan.Bytes >= limits.MinBytes)
             return Done(Finish(fetch, plan, context.ListenerName));
 
         plan.Release();
@@ -91,7 +94,9 @@ public sealed class FetchHandler(
             {
                 if (answer.ErrorCode is not (ErrorCode.NotLeaderOrFollower or ErrorCode.FencedLeaderEpoch))
                     continue;
-                var found = topic.TopicId == Uuid.Zero ? image.Topics.Find(topic.Topic) : image.Topics.Find(topic.TopicId);
+                var found = topic.TopicId == Uuid.Zero
+                    ? image.Topics.Find(topic.Topic)
+                    : image.Topics.Find(topic.TopicId);
                 if (found?.Partition(answer.PartitionIndex) is not { } partition)
                     continue;
                 answer.CurrentLeader = new FetchResponse.LeaderIdAndEpoch

@@ -5,8 +5,10 @@ using KBroker.Server.Dispatch;
 namespace KBroker.Server.Handlers;
 
 /// <summary>
-/// FindCoordinator: which broker coordinates a group or a transactional id. There is no coordinator yet, so every key is
-/// answered with COORDINATOR_NOT_AVAILABLE, as Kafka answers while its internal topics have no leader; clients ask again.
+/// FindCoordinator: which broker coordinates a group or a transactional id. There is no coordinator yet, so every key
+/// is
+/// answered with COORDINATOR_NOT_AVAILABLE, as Kafka answers while its internal topics have no leader; clients ask
+/// again.
 /// </summary>
 /// <remarks>
 /// It is served before there are coordinators because librdkafka takes the presence of this API (version 0) as the sign

@@ -66,6 +66,8 @@ public sealed class ListConfigResourcesHandler(IMetadataLog metadata, IAuthorize
         ConfigResourceType.Broker or ConfigResourceType.BrokerLogger => image.Brokers.Values
             .Where(static broker => !broker.Fenced)
             .Select(static broker => broker.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)),
-        _ => image.Configs.Resources.Keys.Where(resource => resource.Type == type).Select(static resource => resource.Name),
+        _ => image.Configs.Resources.Keys
+            .Where(resource => resource.Type == type)
+            .Select(static resource => resource.Name),
     };
 }

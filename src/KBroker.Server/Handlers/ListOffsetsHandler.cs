@@ -11,7 +11,8 @@ namespace KBroker.Server.Handlers;
 /// ListOffsets: the offset of the first record at or after a time, exact to the record, or of a special place.
 /// </summary>
 /// <remarks>
-/// Special places arrived over time: max timestamp (-3) in version 7, earliest local (-4) in 8, latest tiered (-5) in 9,
+/// Special places arrived over time: max timestamp (-3) in version 7, earliest local (-4) in 8, latest tiered (-5) in
+/// 9,
 /// earliest pending upload (-6) in 11; asked for in an older version they are UNSUPPORTED_VERSION. A partition named
 /// twice is INVALID_REQUEST. Nothing is tiered here, so no lookup is slow enough for the timeout of version 10.
 /// </remarks>

@@ -38,7 +38,8 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         AddBrokers(response, image, context.ListenerName);
         if (all)
         {
-            foreach (var topic in image.Topics.ByName.Values.OrderBy(static topic => topic.Name, StringComparer.Ordinal))
+            var topics = image.Topics.ByName.Values.OrderBy(static topic => topic.Name, StringComparer.Ordinal);
+            foreach (var topic in topics)
             {
                 if (authorizer.Topic(context, AclOperation.Describe, topic.Name))
                     response.Topics.Add(Describe(topic, image, context));

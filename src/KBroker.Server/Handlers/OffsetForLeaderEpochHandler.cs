@@ -7,7 +7,9 @@ using KBroker.Storage;
 
 namespace KBroker.Server.Handlers;
 
-/// <summary>OffsetForLeaderEpoch: where a leader epoch ended, so that a client notices a truncation (KIP-320).</summary>
+/// <summary>
+/// OffsetForLeaderEpoch: where a leader epoch ended, so that a client notices a truncation (KIP-320).
+/// </summary>
 /// <param name="partitions">The partitions of this broker.</param>
 /// <param name="authorizer">Decides who may ask.</param>
 public sealed class OffsetForLeaderEpochHandler(PartitionRegistry partitions, IAuthorizer authorizer)

@@ -140,7 +140,8 @@ public sealed class ProduceHandler(
         {
             return PartitionAppend.Refused(
                 ErrorCode.InvalidRecord,
-                $"Produce requests must have exactly one record batch for each partition; {topic}-{data.Index} has none");
+                "Produce requests must have exactly one record batch for each partition; "
+                + $"{topic}-{data.Index} has none");
         }
 
         var topicPartition = new TopicPartition(topic, data.Index);
@@ -158,7 +159,8 @@ public sealed class ProduceHandler(
         if (header.IsTransactional)
         {
             return PartitionAppend.Refused(
-                ErrorCode.InvalidTxnState, "This version of KBroker has no transactions yet; the batch is transactional");
+                ErrorCode.InvalidTxnState,
+                "This version of KBroker has no transactions yet; the batch is transactional");
         }
 
         return partition.AppendAsLeader(bytes, request.Acks, AppendOptions.Client);

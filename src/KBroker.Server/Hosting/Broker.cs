@@ -116,7 +116,9 @@ public sealed class Broker : IAsyncDisposable
             new(
                 "the registration",
                 token => state.RegisterAsync(
-                    network.AdvertisedEndpoints(controllers: false), network.AdvertisedEndpoints(controllers: true), token),
+                    network.AdvertisedEndpoints(controllers: false),
+                    network.AdvertisedEndpoints(controllers: true),
+                    token),
                 static _ => Task.CompletedTask),
             new("the network", _ => Run(network.Start), static _ => Task.CompletedTask),
         ];

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
 
-/// <summary>What waits in this broker, and the events that end the waiting: a partition tells, the purgatories look.</summary>
+/// <summary>
+/// What waits in this broker, and the events that end the waiting: a partition tells, the purgatories look.
+/// </summary>
 internal sealed class DelayedOperations : IPartitionListener, IDisposable
 {
     private readonly SystemTimer _timer;

@@ -8,7 +8,9 @@ using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
 
-/// <summary>Every handler of the broker. An API is advertised when its handler stands here, and not otherwise.</summary>
+/// <summary>
+/// Every handler of the broker. An API is advertised when its handler stands here, and not otherwise.
+/// </summary>
 internal static class HandlerSet
 {
     public static IReadOnlyList<IRequestHandler> Create(

@@ -4,7 +4,9 @@ using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Tests.Brokers;
 
-/// <summary>A real broker in this process: own directory, ports chosen by the system, log kept for assertions.</summary>
+/// <summary>
+/// A real broker in this process: own directory, ports chosen by the system, log kept for assertions.
+/// </summary>
 internal sealed class TestBroker : IAsyncDisposable
 {
     public const int NodeId = 7;

@@ -6,7 +6,8 @@ using KBroker.Server.Dispatch;
 namespace KBroker.Server.Tests.Docs;
 
 /// <summary>
-/// Keeps docs/compatibility.md equal to what the code serves. KBROKER_WRITE_DOCS=1 writes the file instead of comparing.
+/// Keeps docs/compatibility.md equal to what the code serves. KBROKER_WRITE_DOCS=1 writes the file instead of
+/// comparing.
 /// </summary>
 public sealed class CompatibilityTableTests
 {
