@@ -129,7 +129,9 @@ public sealed class FetchContext
             cache.Remove(request.SessionId);
         }
 
-        var count = request.Topics.Sum(static topic => topic.Partitions.Count);
+        var count = 0;
+        foreach (var topic in request.Topics)
+            count += topic.Partitions.Count;
         if (request.SessionEpoch == InitialEpoch && count > 0)
         {
             var isFollower = request.ReplicaId >= 0 || request.ReplicaState is { ReplicaId: >= 0 };
@@ -170,6 +172,8 @@ public sealed class FetchContext
     {
         var topics = response.Responses;
         var last = topics.Count > 0 ? topics[^1] : null;
+        if (topics.Capacity == 0)
+            topics.Capacity = 1;
         if (last is null || last.TopicId != key.TopicId || (key.TopicName is not null && last.Topic != key.TopicName))
         {
             last = new FetchResponse.FetchableTopicResponse
@@ -177,6 +181,7 @@ public sealed class FetchContext
                 Topic = key.TopicName ?? string.Empty,
                 TopicId = key.TopicId,
             };
+            last.Partitions.Capacity = 1;
             topics.Add(last);
         }
 

@@ -40,7 +40,8 @@ public sealed class ProduceHandler(
     /// <inheritdoc/>
     protected override ValueTask<IResponseMessage?> HandleAsync(ProduceRequest request, RequestContext context)
     {
-        var response = new ProduceResponse { Responses = new(request.TopicData.Count) };
+        var response = new ProduceResponse();
+        response.Responses.Capacity = request.TopicData.Count;
         var pending = request.Acks == -1 ? new List<PendingAppend>(1) : null;
         var failed = ErrorCode.None;
         foreach (var topic in request.TopicData)
@@ -50,8 +51,8 @@ public sealed class ProduceHandler(
             {
                 Name = topic.Name,
                 TopicId = topic.TopicId,
-                PartitionResponses = new(topic.PartitionData.Count),
             };
+            answer.PartitionResponses.Capacity = topic.PartitionData.Count;
             response.Responses.Add(answer);
             foreach (var data in topic.PartitionData)
             {
