@@ -39,6 +39,7 @@ internal static class HandlerSet
                 metadata),
             new ListOffsetsHandler(partitions, authorizer),
             new OffsetForLeaderEpochHandler(partitions, authorizer),
+            new DescribeProducersHandler(partitions, authorizer),
             new DeleteRecordsHandler(partitions, authorizer),
             new InitProducerIdHandler(producerIds, authorizer),
             new FindCoordinatorHandler(),

@@ -154,8 +154,10 @@ internal static class TopicCreation
                 "partitions should be a consecutive 0-based integer sequence");
     }
 
+    // What a client of Kafka did not ask for it is not told of: KBroker's own configs are left out where nobody set them.
     private static List<CreateTopicsResponse.CreatableTopicConfigs> Describe(TopicConfigValues values) =>
-        [.. values.DescribeAll().Select(c => new CreateTopicsResponse.CreatableTopicConfigs
+        [.. values.DescribeAll().Where(c => c.Source != ConfigSource.DefaultConfig || !IsOwn(c.Name)).Select(c =>
+            new CreateTopicsResponse.CreatableTopicConfigs
         {
             Name = c.Name,
             Value = c.Value,
@@ -163,6 +165,8 @@ internal static class TopicCreation
             ConfigSource = (sbyte)c.Source,
             IsSensitive = c.IsSensitive,
         })];
+
+    private static bool IsOwn(string config) => config.StartsWith("kbroker.", StringComparison.Ordinal);
 }
 
 /// <summary>The topics that would collide with a new name, because they differ from it only in '.' and '_'.</summary>
