@@ -43,6 +43,17 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
         }
     }
 
+    /// <summary>
+    /// What the records of one batch may unpack to, so that a small request cannot take much memory: 32 times
+    /// <c>max.message.bytes</c>, at least 32 MB. Kafka has no such bound, because it unpacks piece by piece.
+    /// </summary>
+    private int DecompressedBytesMax(LogConfig config)
+    {
+        const long Factor = 32;
+        const long Least = 32 * 1024 * 1024;
+        return (int)Math.Min(context.MaxDecompressedBytes, Math.Max(Least, Factor * config.MaxMessageBytes));
+    }
+
     private static Refusal OneBatchOnly() => new(
         AppendError.InvalidRecord,
         "Produce requests with version 3 and later must contain exactly one record batch per partition.");
@@ -71,7 +82,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
             return null;
         }
 
-        var summary = RecordBatchValidator.Validate(batch.Bytes, context.Codecs, context.MaxDecompressedBytes);
+        var summary = RecordBatchValidator.Validate(batch.Bytes, context.Codecs, DecompressedBytesMax(config));
         if (!summary.OffsetsConsecutive)
         {
             return new Refusal(
@@ -110,7 +121,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
             _ => null,
         };
         var owner = RecordBatchTransformer.Recompress(
-            batch.Bytes, type, level, context.Codecs, context.MaxDecompressedBytes);
+            batch.Bytes, type, level, context.Codecs, DecompressedBytesMax(config));
         work.Own(owner);
         return new ReadOnlySequence<byte>(owner.Memory);
     }
@@ -141,7 +152,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
         var errors = new List<RecordError>();
         var total = 0;
         var anyTime = false;
-        using var reader = new RecordBatchReader(batch.Bytes, context.Codecs, context.MaxDecompressedBytes);
+        using var reader = new RecordBatchReader(batch.Bytes, context.Codecs, DecompressedBytesMax(config));
         for (var index = 0; reader.TryRead(out var record); index++)
         {
             var message = default(string);
