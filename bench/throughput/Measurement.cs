@@ -3,7 +3,12 @@ using System.Diagnostics;
 namespace KBroker.Throughput;
 
 /// <summary>One timed run: what was moved, how long it took, and what it cost the process that served it.</summary>
-internal readonly record struct Measurement(long Bytes, double Seconds, double ServerCpuSeconds, double ClientCpuSeconds, double ResidentMegabytes)
+internal readonly record struct Measurement(
+    long Bytes,
+    double Seconds,
+    double ServerCpuSeconds,
+    double ClientCpuSeconds,
+    double ResidentMegabytes)
 {
     internal double MegabytesPerSecond => Bytes / 1e6 / Seconds;
 

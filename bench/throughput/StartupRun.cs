@@ -18,8 +18,8 @@ internal sealed class StartupRun(Settings settings)
 
     internal void Run()
     {
-        Console.WriteLine("| target | start | first produce ms (median) | all ms | RSS MB | RSS MB after 10 s | of it anonymous |");
-        Console.WriteLine("|---|---|--:|---|--:|--:|--:|");
+        Console.WriteLine("| target | start | first produce ms (median) | all ms | CPU ms | RSS MB | RSS MB after 10 s | of it anonymous |");
+        Console.WriteLine("|---|---|--:|---|--:|--:|--:|--:|");
         foreach (string target in settings.Targets.Where(t => t == "kbroker" || (t == "kafka" && settings.KafkaHome is not null)))
         {
             var fresh = new List<Figures>();
@@ -48,8 +48,9 @@ internal sealed class StartupRun(Settings settings)
         }
 
         double milliseconds = clock.Elapsed.TotalMilliseconds;
+        double cpu = ProcessUsage.CpuSeconds(broker.Id) * 1000;
         double resident = ProcessUsage.Megabytes(broker.Id, "VmRSS");
-        var figures = new Figures(milliseconds, resident, 0, 0);
+        var figures = new Figures(milliseconds, cpu, resident, 0, 0);
         if (rest)
         {
             Thread.Sleep(10_000);
@@ -82,9 +83,20 @@ internal sealed class StartupRun(Settings settings)
         return answer.Responses[0].PartitionResponses[0].ErrorCode == ErrorCode.None;
     }
 
-    private static void Print(string target, string start, List<Figures> rounds) =>
+    private static void Print(string target, string start, List<Figures> rounds)
+    {
+        string all = string.Join(", ", rounds.Select(r => FormattableString.Invariant($"{r.Milliseconds:F0}")));
+        double median = Results.Median(rounds.Select(r => r.Milliseconds));
+        double cpu = Results.Median(rounds.Select(r => r.CpuMilliseconds));
         Console.WriteLine(FormattableString.Invariant(
-            $"| {target} | {start} | {Results.Median(rounds.Select(r => r.Milliseconds)):F0} | {string.Join(", ", rounds.Select(r => FormattableString.Invariant($"{r.Milliseconds:F0}")))} | {rounds[0].Megabytes:F0} | {rounds[0].RestedMegabytes:F0} | {rounds[0].AnonymousMegabytes:F0} |"));
+            $"| {target} | {start} | {median:F0} | {all} | {cpu:F0} | {rounds[0].Megabytes:F0} ")
+            + FormattableString.Invariant($"| {rounds[0].RestedMegabytes:F0} | {rounds[0].AnonymousMegabytes:F0} |"));
+    }
 
-    private readonly record struct Figures(double Milliseconds, double Megabytes, double RestedMegabytes, double AnonymousMegabytes);
+    private readonly record struct Figures(
+        double Milliseconds,
+        double CpuMilliseconds,
+        double Megabytes,
+        double RestedMegabytes,
+        double AnonymousMegabytes);
 }

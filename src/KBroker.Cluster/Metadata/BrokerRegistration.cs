@@ -14,7 +14,7 @@ public sealed record NodeEndpoint(string Name, string Host, int Port, short Secu
 /// <summary>An inclusive range of feature levels.</summary>
 /// <param name="Min">Lowest level.</param>
 /// <param name="Max">Highest level.</param>
-public readonly record struct FeatureRange(short Min, short Max)
+public sealed record FeatureRange(short Min, short Max)
 {
     /// <summary>Whether the level lies in the range; level 0 means "not in use" and is always contained.</summary>
     public bool Contains(short level) => level == 0 || (level >= Min && level <= Max);

@@ -16,7 +16,7 @@ internal static class NodeChanges
             if (!broker.Features.TryGetValue(feature, out var range) || !range.Contains(level))
                 throw new ControllerException(ErrorCode.UnsupportedVersion,
                     $"Unable to register because the broker does not support finalized version {level} of {feature}. "
-                    + $"The broker wants {(broker.Features.ContainsKey(feature) ? range.ToString() : "none of it")}.");
+                    + $"The broker wants {range?.ToString() ?? "none of it"}.");
         var record = (broker with { Epoch = epoch, Fenced = true, InControlledShutdown = false }).ToRecord();
         return [new(state.Versions.Trim(record), state.Versions.RegisterBroker)];
     }
