@@ -6,8 +6,7 @@ namespace KBroker.Server.Handlers;
 
 /// <summary>
 /// FindCoordinator: which broker coordinates a group or a transactional id. There is no coordinator yet, so every key
-/// is
-/// answered with COORDINATOR_NOT_AVAILABLE, as Kafka answers while its internal topics have no leader; clients ask
+/// is answered with COORDINATOR_NOT_AVAILABLE, as Kafka answers while its internal topics have no leader; clients ask
 /// again.
 /// </summary>
 /// <remarks>
