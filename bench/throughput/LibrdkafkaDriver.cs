@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Confluent.Kafka;
 
 namespace KBroker.Throughput;
@@ -19,7 +20,14 @@ internal sealed class LibrdkafkaDriver(Settings settings)
         try
         {
             string? path = Environment.GetEnvironmentVariable("KBROKER_LIBRDKAFKA");
-            if (!string.IsNullOrEmpty(path)) Library.Load(path);
+            // Library.Load(path) looks for a libdl.so that newer systems do not have; the resolver does without it.
+            if (!string.IsNullOrEmpty(path))
+            {
+                NativeLibrary.SetDllImportResolver(
+                    typeof(Library).Assembly, (name, _, _) => name == "librdkafka" ? NativeLibrary.Load(path) : 0);
+            }
+
+            Library.Load();
             return Library.Version == 0 ? "librdkafka has no version" : null;
         }
         catch (Exception problem) when (problem is DllNotFoundException or InvalidOperationException or TypeInitializationException)

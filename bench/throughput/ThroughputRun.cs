@@ -3,7 +3,7 @@ namespace KBroker.Throughput;
 /// <summary>Every scenario on every target, in turns, for some rounds.</summary>
 internal sealed class ThroughputRun(Settings settings)
 {
-    private const long WarmUpBytes = 300_000_000;
+    private const long WarmUpBytes = 600_000_000;
     private readonly Results _results = new();
     private readonly DirectDriver _direct = new(settings);
     private readonly LibrdkafkaDriver _librdkafka = new(settings);
