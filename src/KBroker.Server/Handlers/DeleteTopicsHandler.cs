@@ -7,7 +7,10 @@ using KBroker.Server.Security;
 namespace KBroker.Server.Handlers;
 
 /// <summary>DeleteTopics: by name, or from version 6 on by id.</summary>
-/// <remarks>A topic that the client may not even see is unknown to it when it is given by id.</remarks>
+/// <remarks>
+/// Where <c>delete.topic.enable</c> is false, clients up to version 2 are told INVALID_REQUEST: they do not know
+/// TOPIC_DELETION_DISABLED. A topic that the client may not even see is unknown to it when it is given by id.
+/// </remarks>
 /// <param name="controller">Deletes them.</param>
 /// <param name="metadata">The metadata, for the names of ids.</param>
 /// <param name="authorizer">Decides who may delete.</param>
@@ -25,6 +28,15 @@ public sealed class DeleteTopicsHandler(IController controller, IMetadataLog met
         request.TopicNames.RemoveAll(name => Refuse(name, Uuid.Zero));
         request.Topics.RemoveAll(topic => Refuse(topic.Name, topic.TopicId));
         var response = await controller.DeleteTopicsAsync(request, context.Closing).ConfigureAwait(false);
+        if (context.ApiVersion < 3)
+        {
+            foreach (var topic in response.Responses)
+            {
+                if (topic.ErrorCode == ErrorCode.TopicDeletionDisabled)
+                    topic.ErrorCode = ErrorCode.InvalidRequest;
+            }
+        }
+
         response.Responses.AddRange(refused);
         return response;
 
