@@ -123,7 +123,10 @@ public sealed class PartitionTests : IDisposable
         Append();
         var transactional = new RecordBatchOptions
         {
-            IsTransactional = true, ProducerId = 9, ProducerEpoch = 0, BaseSequence = 0,
+            IsTransactional = true,
+            ProducerId = 9,
+            ProducerEpoch = 0,
+            BaseSequence = 0,
         };
         Append(options: transactional);
         Append();

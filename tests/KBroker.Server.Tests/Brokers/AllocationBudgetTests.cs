@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Server.Tests.Net;
 

@@ -1,5 +1,4 @@
 using System.Net;
-using KBroker.Server.Net;
 using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Tests.Net;

@@ -1,7 +1,6 @@
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;
-using KBroker.Server.Dispatch;
 
 namespace KBroker.Server.Tests.Net;
 

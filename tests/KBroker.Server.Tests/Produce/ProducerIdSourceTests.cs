@@ -46,7 +46,7 @@ public sealed class ProducerIdSourceTests
     }
 
     /// <summary>A controller that gives blocks of ten ids and can do nothing else.</summary>
-    private class Blocks : DispatchProxy
+    private sealed class Blocks : DispatchProxy
     {
         private int _given;
 
