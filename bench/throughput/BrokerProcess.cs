@@ -44,7 +44,8 @@ internal sealed class BrokerProcess : IDisposable
     internal void Format()
     {
         if (Target != "kafka" || File.Exists(Path.Combine(DataFolder, "meta.properties"))) return;
-        using var format = Process.Start(Kafka("kafka-storage.sh", ["format", "-t", "KBrokerBenchKafkaCluster", "-c", Config]))!;
+        string[] arguments = ["format", "-t", "KBrokerBenchKafkaCluster", "-c", Config];
+        using var format = Process.Start(Kafka("kafka-storage.sh", arguments))!;
         var errors = format.StandardError.ReadToEndAsync();
         string output = format.StandardOutput.ReadToEnd();
         format.WaitForExit();
@@ -154,6 +155,7 @@ internal sealed class BrokerProcess : IDisposable
 
     private static async Task Copy(StreamReader from, TextWriter to)
     {
-        while (await from.ReadLineAsync().ConfigureAwait(false) is { } line) await to.WriteLineAsync(line).ConfigureAwait(false);
+        while (await from.ReadLineAsync().ConfigureAwait(false) is { } line)
+            await to.WriteLineAsync(line).ConfigureAwait(false);
     }
 }

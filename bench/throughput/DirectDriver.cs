@@ -30,6 +30,7 @@ internal sealed class DirectDriver(Settings settings)
         using var builder = new RecordBatchBuilder(RecordBatchOptions.Default);
         var random = new Random(7);
         var value = new byte[recordBytes];
+        int most = RecordBatchBuilder.MaxRecordBytes(0, recordBytes);
         for (int connection = 0; connection < frames.Length; connection++)
         {
             frames[connection] = new byte[FramesPerConnection][];
@@ -42,7 +43,7 @@ internal sealed class DirectDriver(Settings settings)
                     random.NextBytes(value);
                     builder.Append(now, null, value);
                 }
-                while (builder.UncompressedBytes + RecordBatchBuilder.MaxRecordBytes(0, recordBytes) <= settings.BatchBytes);
+                while (builder.UncompressedBytes + most <= settings.BatchBytes);
                 var batch = builder.Build();
                 (batchBytes, records) = (batch.Length, builder.RecordsCount);
                 frames[connection][i] = ProtocolConnection.Frame(Request(topicId, connection, batch), ProduceVersion);
@@ -93,7 +94,8 @@ internal sealed class DirectDriver(Settings settings)
             {
                 connection.Send(ProtocolConnection.Frame(FetchRequestAt(topic.Id, partition, offset), FetchVersion));
                 var answer = connection.Receive<FetchResponse>(ApiKey.Fetch, FetchVersion);
-                if (answer.ErrorCode != ErrorCode.None) throw new InvalidOperationException($"Fetch: {answer.ErrorCode}");
+                if (answer.ErrorCode != ErrorCode.None)
+                    throw new InvalidOperationException($"Fetch: {answer.ErrorCode}");
                 var data = answer.Responses[0].Partitions[0];
                 if (data.ErrorCode != ErrorCode.None) throw new InvalidOperationException($"Fetch: {data.ErrorCode}");
                 left -= Walk(data.Records ?? Records.Empty, ref offset);
@@ -126,9 +128,11 @@ internal sealed class DirectDriver(Settings settings)
     {
         if (!records.TryGetBytes(out var bytes)) throw new InvalidDataException("received records are in memory");
         int whole = 0;
-        while (RecordBatchHeader.TryParse(bytes.Slice(whole), out var header) && whole + header.SizeInBytes <= bytes.Length)
+        while (RecordBatchHeader.TryParse(bytes.Slice(whole), out var header)
+            && whole + header.SizeInBytes <= bytes.Length)
         {
-            if (header.LastOffset < offset) throw new InvalidDataException($"offset {header.LastOffset} after {offset}");
+            if (header.LastOffset < offset)
+                throw new InvalidDataException($"offset {header.LastOffset} after {offset}");
             offset = header.NextOffset;
             whole += header.SizeInBytes;
         }
@@ -156,7 +160,10 @@ internal sealed class DirectDriver(Settings settings)
             new()
             {
                 TopicId = topicId,
-                Partitions = [new() { Partition = partition, FetchOffset = offset, PartitionMaxBytes = settings.FetchBytes }],
+                Partitions =
+                [
+                    new() { Partition = partition, FetchOffset = offset, PartitionMaxBytes = settings.FetchBytes },
+                ],
             },
         ],
     };

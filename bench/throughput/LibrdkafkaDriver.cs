@@ -30,7 +30,8 @@ internal sealed class LibrdkafkaDriver(Settings settings)
             Library.Load();
             return Library.Version == 0 ? "librdkafka has no version" : null;
         }
-        catch (Exception problem) when (problem is DllNotFoundException or InvalidOperationException or TypeInitializationException)
+        catch (Exception problem)
+            when (problem is DllNotFoundException or InvalidOperationException or TypeInitializationException)
         {
             return problem.Message;
         }
@@ -71,7 +72,8 @@ internal sealed class LibrdkafkaDriver(Settings settings)
             }
         }
 
-        if (producer.Flush(TimeSpan.FromSeconds(120)) > 0) throw new TimeoutException("librdkafka still has unsent records");
+        if (producer.Flush(TimeSpan.FromSeconds(120)) > 0)
+            throw new TimeoutException("librdkafka still has unsent records");
         long stored = topic.CountRecords();
         if (stored != records) throw new InvalidOperationException($"{records} records sent, the topic holds {stored}");
         return records * recordBytes;
@@ -87,7 +89,8 @@ internal sealed class LibrdkafkaDriver(Settings settings)
             QueuedMaxMessagesKbytes = 256 * 1024,
         };
         using var consumer = new ConsumerBuilder<Ignore, Ignore>(config).Build();
-        consumer.Assign(Enumerable.Range(0, Partitions).Select(p => new TopicPartitionOffset(topic.Name, p, Offset.Beginning)));
+        consumer.Assign(Enumerable.Range(0, Partitions).Select(
+            p => new TopicPartitionOffset(topic.Name, p, Offset.Beginning)));
         for (long i = 0; i < records; i++)
         {
             if (consumer.Consume(TimeSpan.FromSeconds(30)) is null)

@@ -21,7 +21,8 @@ internal static class ProcessUsage
     /// <summary>A line of /proc/PID/status such as VmRSS, VmHWM or RssAnon, in MB of 10^6 bytes.</summary>
     internal static double Megabytes(int processId, string name)
     {
-        string line = File.ReadLines($"/proc/{processId}/status").First(l => l.StartsWith(name + ":", StringComparison.Ordinal));
+        string line = File.ReadLines($"/proc/{processId}/status")
+            .First(l => l.StartsWith(name + ":", StringComparison.Ordinal));
         string kilobytes = line.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1];
         return long.Parse(kilobytes, CultureInfo.InvariantCulture) * 1024 / 1e6;
     }

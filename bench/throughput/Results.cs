@@ -52,7 +52,8 @@ internal sealed class Results
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
-    private static double Median(List<Measurement> list, Func<Measurement, double> figure) => Median(list.Select(figure));
+    private static double Median(List<Measurement> list, Func<Measurement, double> figure) =>
+        Median(list.Select(figure));
 
     private static double Ratio(List<Measurement> ours, List<Measurement> others, Func<Measurement, double> figure) =>
         Median(ours.Zip(others, (one, other) => figure(one) / figure(other)));

@@ -12,14 +12,14 @@ internal sealed record Settings
           throughput   produce and fetch of the same data on every target, in turns (the default)
           startup      process start to the first acknowledged produce, and idle memory
           sendfile     which system calls carry the bytes of a fetch (needs strace)
-          hold         starts the first target, prints its port and pid, stops at end of input: to point other tools at it
+          hold         starts the first target, prints port and pid, stops at end of input: for other tools
 
         Options
           --targets kbroker,kafka,raw     what is measured; Kafka is left out where there is none
           --drivers direct,librdkafka     direct speaks the protocol itself with batches built beforehand
           --record-bytes 100,1000         sizes of a record's value
           --acks 1                        0, 1 or all
-          --megabytes 1000                volume of one measurement of the direct driver and of the raw limits, MB of batches
+          --megabytes 1000                volume of one measurement (direct, raw), MB of batches
           --librdkafka-megabytes 200      volume of one measurement of librdkafka, MB of values
           --batch-kilobytes 64            size of a batch that the direct driver sends
           --connections 2                 connections of the direct driver, each with a partition of its own
@@ -49,12 +49,17 @@ internal sealed record Settings
     internal string[] Overrides { get; init; } = [];
     internal string Directory { get; init; } = Path.GetTempPath();
 
+    /// <summary>The brokers among the targets that there are on this machine.</summary>
+    internal IEnumerable<string> Brokers() =>
+        Targets.Where(target => target == "kbroker" || (target == "kafka" && KafkaHome is not null));
+
     /// <exception cref="FormatException">An unknown option, or one with a bad value.</exception>
     internal static Settings Parse(string[] arguments)
     {
         var settings = new Settings();
         int next = 0;
-        if (arguments.Length > 0 && !arguments[0].StartsWith('-')) settings = settings with { Mode = arguments[next++] };
+        if (arguments.Length > 0 && !arguments[0].StartsWith('-'))
+            settings = settings with { Mode = arguments[next++] };
         for (; next < arguments.Length; next += 2)
         {
             if (next + 1 == arguments.Length) throw new FormatException($"{arguments[next]} has no value");

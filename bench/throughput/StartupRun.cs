@@ -18,9 +18,10 @@ internal sealed class StartupRun(Settings settings)
 
     internal void Run()
     {
-        Console.WriteLine("| target | start | first produce ms (median) | all ms | CPU ms | RSS MB | RSS MB after 10 s | of it anonymous |");
+        Console.WriteLine(
+            "| target | start | first produce ms (median) | all ms | CPU ms | RSS MB | RSS MB after 10 s | anonymous |");
         Console.WriteLine("|---|---|--:|---|--:|--:|--:|--:|");
-        foreach (string target in settings.Targets.Where(t => t == "kbroker" || (t == "kafka" && settings.KafkaHome is not null)))
+        foreach (string target in settings.Brokers())
         {
             var fresh = new List<Figures>();
             var again = new List<Figures>();

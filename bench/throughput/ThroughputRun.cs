@@ -72,7 +72,8 @@ internal sealed class ThroughputRun(Settings settings)
         {
             foreach (var broker in brokers.Where(_ => drivers.Contains("direct")))
                 Direct(broker, recordBytes, settings.Bytes, _results.Add);
-            if (raw is not null && drivers.Contains("direct")) Raw(raw, $"{recordBytes} B", settings.Bytes, _results.Add);
+            if (raw is not null && drivers.Contains("direct"))
+                Raw(raw, $"{recordBytes} B", settings.Bytes, _results.Add);
             foreach (var broker in brokers.Where(_ => drivers.Contains("librdkafka")))
                 Librdkafka(broker, recordBytes, settings.LibrdkafkaBytes, _results.Add);
         }
@@ -86,7 +87,7 @@ internal sealed class ThroughputRun(Settings settings)
         add($"produce {recordBytes} B", broker.Target, produced);
         long records = produced.Bytes / load.BatchBytes * load.RecordsPerBatch;
         if (settings.Acks != 0 && topic.CountRecords() != records)
-            throw new InvalidOperationException($"{records} records acknowledged, the topic holds {topic.CountRecords()}");
+            throw new InvalidOperationException($"{records} records acknowledged, not as many in the topic");
         add($"fetch {recordBytes} B", broker.Target, Measurement.Of(broker.Id, () =>
         {
             _direct.Fetch(broker.Port, topic, produced.Bytes);

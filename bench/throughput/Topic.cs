@@ -51,7 +51,8 @@ internal sealed class Topic : IDisposable
         var request = new DeleteTopicsRequest { Topics = [new() { Name = Name }], TimeoutMs = 30_000 };
         connection.Call<DeleteTopicsResponse>(request, DeleteTopicsVersion);
         Until(
-            () => Directory.GetDirectories(_broker.DataFolder, Name + "*").Length == 0, "the deleted topic's files stay");
+            () => Directory.GetDirectories(_broker.DataFolder, Name + "*").Length == 0,
+            "the deleted topic's files stay");
     }
 
     private static void Until(Func<bool> condition, string otherwise)
