@@ -19,7 +19,7 @@ internal sealed class StartupRun(Settings settings)
     internal void Run()
     {
         Console.WriteLine(
-            "| target | start | first produce ms (median) | all ms | CPU ms | RSS MB | RSS MB after 10 s | anonymous |");
+            "| target | start | first produce ms (median) | all ms | CPU ms | RSS MB | after 10 s | anonymous |");
         Console.WriteLine("|---|---|--:|---|--:|--:|--:|--:|");
         foreach (string target in settings.Brokers())
         {
