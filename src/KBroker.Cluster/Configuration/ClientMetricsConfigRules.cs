@@ -47,8 +47,9 @@ public static class ClientMetricsConfigRules
         {
             definition.Parse(value);
         }
-        catch (ConfigException)
+        catch (ConfigException) when (int.TryParse(value?.Trim(), out _))
         {
+            // Kafka's distinction: a number out of bounds is an invalid request, no number an invalid config.
             throw new ConfigException(
                 $"Invalid value {value} for interval.ms, interval must be between 100 and 3600000 (1 hour)")
             {

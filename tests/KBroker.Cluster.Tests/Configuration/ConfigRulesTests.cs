@@ -57,6 +57,7 @@ public sealed class ConfigRulesTests
 
     [Theory]
     [InlineData("interval.ms", "1", true, "Invalid value 1 for interval.ms, interval must be between 100 and 3600000 (1 hour)")]
+    [InlineData("interval.ms", "bbb", false, "Invalid value bbb for configuration interval.ms: Not a number of type INT")]
     [InlineData("foo", "1", true, "Unknown client metrics configuration: foo")]
     [InlineData("match", "a=b", false, "Illegal client matching pattern: a=b")]
     [InlineData("match", "client_id", false, "Illegal client matching pattern: client_id")]

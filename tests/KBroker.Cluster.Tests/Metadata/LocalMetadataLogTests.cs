@@ -7,6 +7,15 @@ namespace KBroker.Cluster.Tests.Metadata;
 public sealed class LocalMetadataLogTests
 {
     [Fact]
+    public void An_unstable_metadata_version_needs_to_be_allowed()
+    {
+        Assert.Throws<ArgumentException>(() => SupportedFeatures.ParseLevels("metadata.version=31"));
+        Assert.Throws<ArgumentException>(() => SupportedFeatures.ParseLevels("metadata.version=4.4-IV0"));
+        Assert.Equal(31, SupportedFeatures.ParseLevels("metadata.version=4.4-IV0", true)["metadata.version"]);
+        Assert.Equal(30, SupportedFeatures.ParseLevels("", true)["metadata.version"]);
+    }
+
+    [Fact]
     public async Task A_new_directory_is_formatted_with_the_newest_features()
     {
         await using var home = await new MetadataHome().StartAsync();

@@ -194,6 +194,14 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         Assert.Equal(ErrorCode.OutOfOrderSequenceNumber, (await topic.ProduceAsync(Batch(9, 1, "z"))).ErrorCode);
         Assert.Equal(ErrorCode.InvalidProducerEpoch, (await topic.ProduceAsync(Batch(3, 0, "z"))).ErrorCode);
         Assert.Equal(["a", "b", "c"], Batches.Values((await topic.FetchAsync(0)).Records));
+        var described = await fixture.Client.SendAsync<DescribeProducersResponse>(
+            new DescribeProducersRequest { Topics = [new() { Name = topic.Name, PartitionIndexes = [0, 1] }] });
+        var producer = Assert.Single(described.Topics[0].Partitions[0].ActiveProducers);
+        Assert.Equal(
+            (id, 1, 2, -1, -1L),
+            (producer.ProducerId, producer.ProducerEpoch, producer.LastSequence, producer.CoordinatorEpoch,
+                producer.CurrentTxnStartOffset));
+        Assert.Equal(ErrorCode.UnknownTopicOrPartition, described.Topics[0].Partitions[1].ErrorCode);
     }
 
     [Fact]

@@ -126,6 +126,18 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         Assert.Equal(ErrorCode.UnknownTopicOrPartition, (await byId.FetchAsync(0, version: 12)).ErrorCode);
     }
 
+    [Theory]
+    [InlineData(2, ErrorCode.InvalidRequest)]
+    [InlineData(3, ErrorCode.TopicDeletionDisabled)]
+    public async Task Nothing_is_deleted_where_deletion_is_disabled(short version, ErrorCode error)
+    {
+        await using var broker = await TestBroker.StartAsync(null, ("delete.topic.enable", "false"));
+        await using var client = await broker.ConnectAsync();
+        var response = await client.SendAsync<DeleteTopicsResponse>(
+            new DeleteTopicsRequest { TopicNames = ["t"] }, version);
+        Assert.Equal(error, Assert.Single(response.Responses).ErrorCode);
+    }
+
     [Fact]
     public async Task An_unknown_id_and_an_empty_question_are_refused()
     {
