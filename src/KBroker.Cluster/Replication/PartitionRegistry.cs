@@ -190,6 +190,8 @@ public sealed class PartitionRegistry : IMetadataSubscriber
 
     private void ApplyConfigs(MetadataUpdate update)
     {
+        if (update.Delta is null || update.ChangedConfigs.Any(_configs.IsBroker))
+            _logs.ProducerIdExpirationMs = _configs.Broker.GetLong("producer.id.expiration.ms");
         // New logs were just created with the configs in force.
         if (update.Delta is null)
             return;

@@ -171,6 +171,7 @@ internal sealed class BrokerState
             FlushCheckIntervalMs = Math.Min(60_000, configs.GetLong("log.flush.scheduler.interval.ms")),
             RetentionCheckIntervalMs = configs.GetLong("log.retention.check.interval.ms"),
             ProducerIdExpirationMs = configs.GetLong("producer.id.expiration.ms"),
+            ProducerIdExpirationCheckIntervalMs = configs.GetLong("producer.id.expiration.check.interval.ms"),
         };
     }
 }

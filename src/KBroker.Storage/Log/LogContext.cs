@@ -10,6 +10,7 @@ namespace KBroker.Storage.Log;
 internal sealed class LogContext
 {
     private readonly ConcurrentQueue<AppendWork> _works = new();
+    private long _producerIdExpirationMs;
 
     public required IFileSystem Files { get; init; }
 
@@ -26,8 +27,12 @@ internal sealed class LogContext
     /// <summary>The bound on the records of one compressed batch.</summary>
     public required int MaxDecompressedBytes { get; init; }
 
-    /// <summary><c>producer.id.expiration.ms</c>.</summary>
-    public required long ProducerIdExpirationMs { get; init; }
+    /// <summary><c>producer.id.expiration.ms</c>; changes at run time.</summary>
+    public required long ProducerIdExpirationMs
+    {
+        get => Volatile.Read(ref _producerIdExpirationMs);
+        set => Volatile.Write(ref _producerIdExpirationMs, value);
+    }
 
     public long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
 

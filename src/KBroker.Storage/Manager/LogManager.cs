@@ -262,6 +262,13 @@ public sealed class LogManager : IDisposable
             Guard(log, "applying retention", l => l.DeleteOldSegments(HighWatermarkOf(l)));
     }
 
+    /// <summary><c>producer.id.expiration.ms</c>, which may be changed at run time.</summary>
+    public long ProducerIdExpirationMs
+    {
+        get => _context.ProducerIdExpirationMs;
+        set => _context.ProducerIdExpirationMs = value;
+    }
+
     /// <summary>Forgets producers that have not written for <c>producer.id.expiration.ms</c>.</summary>
     public void RemoveExpiredProducers()
     {
