@@ -154,7 +154,8 @@ internal static class TopicCreation
                 "partitions should be a consecutive 0-based integer sequence");
     }
 
-    // What a client of Kafka did not ask for it is not told of: KBroker's own configs are left out where nobody set them.
+    // What a client of Kafka did not ask for it is not told of: KBroker's own configs are left out where nobody set
+    // them.
     private static List<CreateTopicsResponse.CreatableTopicConfigs> Describe(TopicConfigValues values) =>
         [.. values.DescribeAll().Where(c => c.Source != ConfigSource.DefaultConfig || !IsOwn(c.Name)).Select(c =>
             new CreateTopicsResponse.CreatableTopicConfigs
