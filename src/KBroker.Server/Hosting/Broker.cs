@@ -107,7 +107,7 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>The parts of the broker, in the order in which they start.</summary>
     private IReadOnlyList<BrokerPart> Compose()
     {
-        var state = State = new BrokerState(Options, _loggerFactory, _timeProvider);
+        var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, Fail);
         var network = _network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
         return
         [

@@ -17,13 +17,20 @@ internal sealed class BrokerState
     private readonly BrokerOptions _options;
     private readonly ILoggerFactory _loggers;
     private readonly TimeProvider _time;
+    private readonly Action<Exception> _fail;
     private LocalMetadataLog? _metadata;
     private LocalController? _controller;
     private PeriodicWork? _checkpoints;
 
-    public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time)
+    /// <summary>Creates the state; nothing is opened.</summary>
+    /// <param name="options">The broker's properties.</param>
+    /// <param name="loggers">Where its log goes.</param>
+    /// <param name="time">Its clock.</param>
+    /// <param name="fail">Told when the broker cannot go on.</param>
+    public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time, Action<Exception> fail)
     {
         _options = options;
+        _fail = fail;
         _loggers = loggers;
         _time = time;
         Configs = new ConfigView(options.Configs, options.NodeId);
@@ -49,6 +56,8 @@ internal sealed class BrokerState
     {
         var configs = _options.Configs;
         Logs = LogManager.Open(LogManagerOptions());
+        foreach (var logDirectory in Logs.Directories)
+            logDirectory.Failed += OnDirectoryFailed;
         var directory = Logs.Directories.FirstOrDefault(d => d.Path == _options.MetadataLogDir);
         var metadataLog = Logs.OpenMetadataLog(MetadataLogConfig(), directory);
         _metadata = LocalMetadataLog.Open(new MetadataLogOptions
@@ -125,6 +134,16 @@ internal sealed class BrokerState
         if (_metadata is not null)
             await _metadata.CloseAsync().ConfigureAwait(false);
         Logs.Close(BrokerEpoch);
+    }
+
+    /// <summary>
+    /// One directory of several may be lost: its partitions answer KAFKA_STORAGE_ERROR. Without the metadata, or
+    /// without any directory, there is nothing left to serve, and the process ends as Kafka's does.
+    /// </summary>
+    private void OnDirectoryFailed(LogDirectory directory, Exception failure)
+    {
+        if (directory.Path == _options.MetadataLogDir || Logs.Directories.All(static d => d.IsOffline))
+            _fail(new StorageException($"Log directory {directory.Path} has failed: {failure.Message}", failure));
     }
 
     private static InvalidOperationException NotOpen() => new("The broker's state is not open");

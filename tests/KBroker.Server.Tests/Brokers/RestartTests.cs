@@ -209,5 +209,25 @@ public sealed class RestartTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task A_broker_whose_directory_fails_says_so_to_its_producers_and_its_host()
+    {
+        await using var broker = await TestBroker.StartAsync(_folder);
+        await using var client = await broker.ConnectAsync();
+        var topic = await TestTopic.CreateAsync(client, "t", 1, ("segment.bytes", "1048576"));
+        var big = Batches.Of(new string('x', 700_000));
+        Assert.Equal(ErrorCode.None, (await topic.ProduceAsync(big)).ErrorCode);
+        Assert.False(broker.Broker.Failure.IsCompleted);
+
+        // The next append begins a new segment, whose file cannot be created.
+        Directory.Delete(Path.Combine(_folder, "data", "t-0"), recursive: true);
+        Assert.Equal(ErrorCode.KafkaStorageError, (await topic.ProduceAsync(big)).ErrorCode);
+        await Assert.ThrowsAsync<Storage.StorageException>(
+            () => broker.Broker.Failure.WaitAsync(ProtocolClient.Deadline, TestContext.Current.CancellationToken));
+        Assert.Equal(ErrorCode.KafkaStorageError, (await topic.FetchAsync(0)).ErrorCode);
+        var directories = await client.SendAsync<DescribeLogDirsResponse>(new DescribeLogDirsRequest { Topics = null });
+        Assert.Equal(ErrorCode.KafkaStorageError, Assert.Single(directories.Results).ErrorCode);
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 }
