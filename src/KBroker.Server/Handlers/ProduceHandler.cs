@@ -157,6 +157,13 @@ public sealed class ProduceHandler(
                 $"Produce requests with version {context.ApiVersion} are not allowed to use ZStandard compression");
         }
 
+        if (header.IsTransactional && request.TransactionalId is null)
+        {
+            return PartitionAppend.Refused(
+                ErrorCode.TransactionalIdAuthorizationFailed,
+                "The batch is transactional, but the request names no transactional id");
+        }
+
         if (header.IsTransactional)
         {
             return PartitionAppend.Refused(

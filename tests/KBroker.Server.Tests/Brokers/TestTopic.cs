@@ -17,7 +17,24 @@ internal sealed class TestTopic(ProtocolClient client, string name, Uuid id)
         var response = await client.SendAsync<CreateTopicsResponse>(CreateRequest(name, partitions, configs));
         var created = Assert.Single(response.Topics);
         Assert.Equal((ErrorCode.None, created.ErrorMessage), (created.ErrorCode, created.ErrorMessage));
-        return new TestTopic(client, name, created.TopicId);
+        var topic = new TestTopic(client, name, created.TopicId);
+        if (TestBroker.OtherPort is not null)
+            await topic.WaitUntilServedAsync(partitions);
+        return topic;
+    }
+
+    /// <summary>Unlike KBroker, Kafka answers a creation before its broker serves the topic.</summary>
+    private async Task WaitUntilServedAsync(int partitions)
+    {
+        for (var partition = 0; partition < partitions; partition++)
+        {
+            FetchResponse.PartitionData data;
+            do
+            {
+                data = await FetchAsync(0, partition: partition);
+            }
+            while (data.ErrorCode != ErrorCode.None);
+        }
     }
 
     public static CreateTopicsRequest CreateRequest(

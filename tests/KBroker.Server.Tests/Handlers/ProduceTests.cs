@@ -59,12 +59,11 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         var request = topic.ProduceRequest(Batches.Of("zero"));
         request.TopicData[0].PartitionData.Add(new() { Index = 1, Records = new Records(Batches.Of("one", "two")) });
         request.TopicData[0].PartitionData.Add(new() { Index = 2, Records = new Records(Batches.Of("none")) });
-        request.TopicData[0].PartitionData.Add(new() { Index = 0, Records = null });
         var answers = (await SendAsync(request, 13)).Responses[0].PartitionResponses;
         Assert.Equal(
             [
                 (0, ErrorCode.None, 0L), (1, ErrorCode.None, 0L),
-                (2, ErrorCode.UnknownTopicOrPartition, -1L), (0, ErrorCode.InvalidRecord, -1L),
+                (2, ErrorCode.UnknownTopicOrPartition, -1L),
             ],
             answers.Select(static a => (a.Index, a.ErrorCode, a.BaseOffset)));
         Assert.Equal(["one", "two"], Batches.Values((await topic.FetchAsync(0, partition: 1)).Records));
@@ -98,6 +97,18 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     }
 
     [Fact]
+    public async Task A_partition_without_a_batch_is_refused()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var request = topic.ProduceRequest(default);
+        Assert.Equal(ErrorCode.InvalidRecord, (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+        if (TestBroker.OtherPort is not null)
+            return;
+        request.TopicData[0].PartitionData[0].Records = null;
+        Assert.Equal(ErrorCode.InvalidRecord, (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+    }
+
+    [Fact]
     public async Task Bad_batches_get_kafkas_errors_and_store_nothing()
     {
         var topic = await fixture.CreateTopicAsync(configs: ("max.message.bytes", "1000"));
@@ -115,7 +126,13 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
             ProducerEpoch = 0,
             BaseSequence = 0,
         };
-        Assert.Equal(ErrorCode.InvalidTxnState, (await topic.ProduceAsync(Batches.Of(transactional, "t"))).ErrorCode);
+        Assert.Equal(
+            ErrorCode.TransactionalIdAuthorizationFailed,
+            (await topic.ProduceAsync(Batches.Of(transactional, "t"))).ErrorCode);
+        var named = topic.ProduceRequest(Batches.Of(transactional, "t"));
+        named.TransactionalId = "tx";
+        Assert.Equal(
+            ErrorCode.InvalidTxnState, (await SendAsync(named, 13)).Responses[0].PartitionResponses[0].ErrorCode);
         var control = RecordBatchOptions.Default with { IsControl = true };
         Assert.Equal(ErrorCode.InvalidRecord, (await topic.ProduceAsync(Batches.Of(control, "t"))).ErrorCode);
         Assert.Equal(0, (await topic.FetchAsync(0)).HighWatermark);

@@ -108,9 +108,10 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         var byId = await fixture.CreateTopicAsync();
         await byId.ProduceAsync("gone");
         var request = version < 6
-            ? new DeleteTopicsRequest { TopicNames = [byName.Name, byId.Name, "not-here"] }
+            ? new DeleteTopicsRequest { TimeoutMs = 9000, TopicNames = [byName.Name, byId.Name, "not-here"] }
             : new DeleteTopicsRequest
             {
+                TimeoutMs = 9000,
                 Topics = [new() { Name = byName.Name }, new() { TopicId = byId.Id, Name = null }, new() { Name = "not-here" }],
             };
         var response = await fixture.Client.SendAsync<DeleteTopicsResponse>(request, version);
@@ -143,6 +144,7 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
     {
         var response = await fixture.Client.SendAsync<DeleteTopicsResponse>(new DeleteTopicsRequest
         {
+            TimeoutMs = 9000,
             Topics = [new() { TopicId = Uuid.Random(), Name = null }, new() { Name = null }],
         });
         Assert.Equal(
