@@ -22,8 +22,8 @@ public sealed class AllocationBudgetTests
 #endif
 
     [Theory]
-    [InlineData((short)1, 1_500)]
-    [InlineData((short)-1, 2_300)]
+    [InlineData((short)1, 900)]
+    [InlineData((short)-1, 1_100)]
     public async Task A_produce_keeps_its_budget(short acks, int budgetBytes)
     {
         await using var broker = await TestBroker.StartAsync(null, ("kbroker.flush.acks.all", "false"));
@@ -38,7 +38,7 @@ public sealed class AllocationBudgetTests
         await using var broker = await TestBroker.StartAsync();
         var topic = await TopicAsync(broker);
         var frame = TestClient.Frame(topic.ProduceRequest(Batches.Of(new string('x', 100)), -1), 12, 1);
-        AssertBudget(broker, "produce acks=all, flushed", 3_000, _ => frame);
+        AssertBudget(broker, "produce acks=all, flushed", 2_000, _ => frame);
     }
 
     [Theory]
@@ -49,7 +49,7 @@ public sealed class AllocationBudgetTests
         await using var broker = await TestBroker.StartAsync();
         var topic = await TopicAsync(broker);
         var frame = TestClient.Frame(topic.FetchRequest(0, maxWaitMs: 500), version, 1);
-        AssertBudget(broker, $"fetch v{version}", 2_500, _ => frame);
+        AssertBudget(broker, $"fetch v{version}", 1_500, _ => frame);
     }
 
     [Fact]
@@ -63,7 +63,7 @@ public sealed class AllocationBudgetTests
         var session = (await client.SendAsync<FetchResponse>(open, 12)).SessionId;
         var frames = Enumerable.Range(1, WarmUp + Count).Select(epoch => TestClient.Frame(
             new FetchRequest { SessionId = session, SessionEpoch = epoch, MaxWaitMs = 500, MinBytes = 1 }, 12, 1)).ToArray();
-        AssertBudget(broker, "fetch of a session", 2_000, i => frames[i]);
+        AssertBudget(broker, "fetch of a session", 1_200, i => frames[i]);
     }
 
     private static async Task<TestTopic> TopicAsync(TestBroker broker)

@@ -75,6 +75,9 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
             v)).Topics[0].Partitions[0].ErrorCode,
         [ApiKey.DescribeCluster] = async (t, _, v) => (await t.Call<DescribeClusterResponse>(
             new DescribeClusterRequest(), v)).ErrorCode,
+        [ApiKey.DescribeProducers] = async (t, topic, v) => (await t.Call<DescribeProducersResponse>(
+            new DescribeProducersRequest { Topics = [new() { Name = topic.Name, PartitionIndexes = [0] }] },
+            v)).Topics[0].Partitions[0].ErrorCode,
         [ApiKey.ListConfigResources] = async (t, _, v) => (await t.Call<ListConfigResourcesResponse>(
             new ListConfigResourcesRequest(), v)).ErrorCode,
         [ApiKey.DescribeTopicPartitions] = async (t, topic, v) => (await t.Call<DescribeTopicPartitionsResponse>(
