@@ -45,8 +45,10 @@ public sealed class ProducerIdSourceTests
         Assert.Equal((ErrorCode.None, 0), await source.NextAsync(CancellationToken.None));
     }
 
-    /// <summary>A controller that gives blocks of ten ids and can do nothing else.</summary>
-    private sealed class Blocks : DispatchProxy
+    /// <summary>
+    /// A controller that gives blocks of ten ids and can do nothing else; open to the proxy that derives from it.
+    /// </summary>
+    public class Blocks : DispatchProxy
     {
         private int _given;
 
