@@ -92,7 +92,8 @@ public sealed class PartitionTests : IDisposable
         Append();
         Assert.Null(Read(3, lastFetchedEpoch: 4).Diverging);
         var ahead = Read(7, lastFetchedEpoch: 4);
-        Assert.Equal((ErrorCode.None, 4, 3L), (ahead.Error, ahead.Diverging!.Value.Epoch, ahead.Diverging.Value.EndOffset));
+        Assert.Equal((ErrorCode.None, 4, 3L),
+            (ahead.Error, ahead.Diverging!.Value.Epoch, ahead.Diverging.Value.EndOffset));
         var other = Read(3, lastFetchedEpoch: 2);
         Assert.Equal((1, 2L), (other.Diverging!.Value.Epoch, other.Diverging.Value.EndOffset));
     }
@@ -111,7 +112,8 @@ public sealed class PartitionTests : IDisposable
         }
 
         var end = Read(3);
-        Assert.Equal((ErrorCode.None, 3L, 2L, true), (end.Error, end.HighWatermark, end.LogStartOffset, end.Records.IsEmpty));
+        Assert.Equal((ErrorCode.None, 3L, 2L, true),
+            (end.Error, end.HighWatermark, end.LogStartOffset, end.Records.IsEmpty));
         Assert.Equal(ErrorCode.OffsetOutOfRange, _partition.DeleteRecords(4, out _));
         Assert.Equal(ErrorCode.OffsetOutOfRange, _partition.DeleteRecords(-2, out _));
     }
@@ -185,7 +187,8 @@ public sealed class PartitionTests : IDisposable
         return builder.Build().ToArray();
     }
 
-    private void Lead(int epoch = 0, params int[] isr) => _partition.Update(Image(1, epoch, isr.Length == 0 ? [1] : isr));
+    private void Lead(int epoch = 0, params int[] isr) =>
+        _partition.Update(Image(1, epoch, isr.Length == 0 ? [1] : isr));
 
     private ErrorCode Append(int records = 1, RecordBatchOptions? options = null) => _partition.AppendAsLeader(
         new ReadOnlySequence<byte>(Batch(records, options ?? new RecordBatchOptions())), 1, AppendOptions.Client).Error;

@@ -62,7 +62,8 @@ public sealed class AllocationBudgetTests
         open.SessionEpoch = 0;
         var session = (await client.SendAsync<FetchResponse>(open, 12)).SessionId;
         var frames = Enumerable.Range(1, WarmUp + Count).Select(epoch => TestClient.Frame(
-            new FetchRequest { SessionId = session, SessionEpoch = epoch, MaxWaitMs = 500, MinBytes = 1 }, 12, 1)).ToArray();
+            new FetchRequest { SessionId = session, SessionEpoch = epoch, MaxWaitMs = 500, MinBytes = 1 }, 12,
+                1)).ToArray();
         AssertBudget(broker, "fetch of a session", 1_200, i => frames[i]);
     }
 

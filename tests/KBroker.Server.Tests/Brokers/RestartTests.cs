@@ -17,7 +17,8 @@ public sealed class RestartTests : IDisposable
         await using (var broker = await TestBroker.StartAsync(_folder))
         {
             await using var client = await broker.ConnectAsync();
-            var topic = await TestTopic.CreateAsync(client, "kept", 2, ("retention.ms", "-1"), ("segment.bytes", "1048576"));
+            var topic = await TestTopic.CreateAsync(client, "kept", 2, ("retention.ms", "-1"),
+                ("segment.bytes", "1048576"));
             id = topic.Id;
             await topic.ProduceAsync("a", "b");
             await topic.ProduceAsync("c");
@@ -84,7 +85,8 @@ public sealed class RestartTests : IDisposable
         }
 
         static async Task<long> NewIdAsync(ProtocolClient client) =>
-            (await client.SendAsync<InitProducerIdResponse>(new InitProducerIdRequest { TransactionalId = null })).ProducerId;
+            (await client.SendAsync<InitProducerIdResponse>(
+                new InitProducerIdRequest { TransactionalId = null })).ProducerId;
     }
 
     [Fact]
@@ -133,7 +135,8 @@ public sealed class RestartTests : IDisposable
         Assert.Contains(ApiKey.DescribeQuorum, keys);
         Assert.DoesNotContain(ApiKey.Produce, keys);
         Assert.DoesNotContain(ApiKey.Metadata, keys);
-        var cluster = await controller.SendAsync<DescribeClusterResponse>(new DescribeClusterRequest { EndpointType = 2 });
+        var cluster =
+            await controller.SendAsync<DescribeClusterResponse>(new DescribeClusterRequest { EndpointType = 2 });
         Assert.Equal((ErrorCode.None, 2), (cluster.ErrorCode, cluster.EndpointType));
         var node = Assert.Single(cluster.Brokers);
         Assert.Equal((1, broker.PortOf("CONTROLLER")), (node.BrokerId, node.Port));

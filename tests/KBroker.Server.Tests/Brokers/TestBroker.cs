@@ -51,7 +51,8 @@ internal sealed class TestBroker : IAsyncDisposable
     /// <summary>Starts a broker.</summary>
     /// <param name="folder">Where its data lies; null for a new folder that goes with it.</param>
     /// <param name="properties">What differs from the defaults of tests.</param>
-    public static async Task<TestBroker> StartAsync(string? folder = null, params (string Name, string Value)[] properties)
+    public static async Task<TestBroker> StartAsync(string? folder = null,
+        params (string Name, string Value)[] properties)
     {
         var owns = folder is null;
         folder ??= Directory.CreateTempSubdirectory("kbroker-broker-").FullName;

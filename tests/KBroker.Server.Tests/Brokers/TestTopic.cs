@@ -132,7 +132,7 @@ internal static class Batches
         var bytes = new System.Buffers.ReadOnlySequence<byte>(records?.ToArray() ?? []);
 
         // A fetch may end inside a batch: the rest comes with the next one.
-        for (; RecordBatches.Inspect(bytes, out var header) == RecordBatchStatus.Whole; bytes = bytes.Slice(header.SizeInBytes))
+        while (RecordBatches.Inspect(bytes, out var header) == RecordBatchStatus.Whole)
         {
             using var reader = new RecordBatchReader(bytes.Slice(0, header.SizeInBytes), codecs, 1 << 24);
             while (reader.TryRead(out var record))
@@ -140,6 +140,8 @@ internal static class Batches
                 found.Add((record.Offset, record.Value is { } value
                     ? System.Text.Encoding.UTF8.GetString(value.Span) : null));
             }
+
+            bytes = bytes.Slice(header.SizeInBytes);
         }
 
         return found;

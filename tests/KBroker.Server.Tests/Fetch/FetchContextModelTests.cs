@@ -33,7 +33,8 @@ public sealed class FetchContextModelTests
             var context = FetchContext.Open(request, version, cache);
             Assert.Equal(ErrorCode.None, context.Error);
             Assert.Equal(model.Served, context.Partitions.Select(static p => p.Key.Partition));
-            Assert.Equal(model.Served.Select(p => model.Position[p]), context.Partitions.Select(static p => p.FetchOffset));
+            Assert.Equal(model.Served.Select(p => model.Position[p]),
+                context.Partitions.Select(static p => p.FetchOffset));
             var response = context.Finish([.. context.Partitions.Select(model.Answer)]);
             Assert.Equal(model.ExpectMentioned(), Mentioned(response));
             model.SessionId = response.SessionId;
@@ -111,7 +112,8 @@ public sealed class FetchContextModelTests
                 var forgotten = Served[random.Next(Served.Count)];
                 Served.Remove(forgotten);
                 _told.Remove(forgotten);
-                request.ForgottenTopicsData = [new() { Topic = Topic, TopicId = new Uuid(1, 2), Partitions = [forgotten] }];
+                request.ForgottenTopicsData =
+                    [new() { Topic = Topic, TopicId = new Uuid(1, 2), Partitions = [forgotten] }];
             }
 
             return request;

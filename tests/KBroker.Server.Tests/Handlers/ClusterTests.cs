@@ -13,7 +13,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     {
         var request = new DescribeClusterRequest { IncludeClusterAuthorizedOperations = true };
         var response = await fixture.Client.SendAsync<DescribeClusterResponse>(request, version);
-        Assert.Equal((ErrorCode.None, 1, TestBroker.NodeId), (response.ErrorCode, response.EndpointType, response.ControllerId));
+        Assert.Equal((ErrorCode.None, 1, TestBroker.NodeId),
+            (response.ErrorCode, response.EndpointType, response.ControllerId));
         Assert.Equal(22, response.ClusterId.Length);
         Assert.NotEqual(int.MinValue, response.ClusterAuthorizedOperations);
         var broker = Assert.Single(response.Brokers);
@@ -38,7 +39,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         var topic = await fixture.CreateTopicAsync(partitions: 2);
         await topic.ProduceAsync("some bytes");
         var request = new DescribeLogDirsRequest { Topics = [new() { Topic = topic.Name, Partitions = [0, 1] }] };
-        var directory = Assert.Single((await fixture.Client.SendAsync<DescribeLogDirsResponse>(request, version)).Results);
+        var directory =
+            Assert.Single((await fixture.Client.SendAsync<DescribeLogDirsResponse>(request, version)).Results);
         Assert.Equal(ErrorCode.None, directory.ErrorCode);
         Assert.Equal(fixture.Broker.Broker.Options.LogDirs[0], directory.LogDir);
         Assert.Equal(version >= 4, directory is { TotalBytes: > 0, UsableBytes: > 0 });
@@ -87,7 +89,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         Assert.Equal(ErrorCode.None, response.ErrorCode);
         Assert.Equal(version >= 3, response.FinalizedFeaturesEpoch > 0);
         Assert.Equal(
-            version >= 3, response.FinalizedFeatures.Exists(static f => f.Name == "metadata.version" && f.MaxVersionLevel > 0));
+            version >= 3,
+                response.FinalizedFeatures.Exists(static f => f.Name == "metadata.version" && f.MaxVersionLevel > 0));
         Assert.Equal(version >= 3, response.SupportedFeatures.Exists(static f => f.Name == "metadata.version"));
 
         // Older clients fail on a feature whose lowest level is 0.
@@ -110,7 +113,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     public async Task A_client_software_name_keeps_to_letters_digits_dots_and_dashes(string name, string version)
     {
         var request = new ApiVersionsRequest { ClientSoftwareName = name, ClientSoftwareVersion = version };
-        Assert.Equal(ErrorCode.InvalidRequest, (await fixture.Client.SendAsync<ApiVersionsResponse>(request)).ErrorCode);
+        Assert.Equal(ErrorCode.InvalidRequest,
+            (await fixture.Client.SendAsync<ApiVersionsResponse>(request)).ErrorCode);
     }
 
     [Theory]
@@ -151,7 +155,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         var response = await fixture.Client.SendAsync<ElectLeadersResponse>(
             new ElectLeadersRequest
             {
-                TopicPartitions = [new() { Topic = topic.Name, Partitions = [0] }, new() { Topic = "not-here", Partitions = [0] }],
+                TopicPartitions =
+                    [new() { Topic = topic.Name, Partitions = [0] }, new() { Topic = "not-here", Partitions = [0] }],
             }, version);
         Assert.Equal(ErrorCode.None, response.ErrorCode);
         Assert.Equal(
@@ -181,7 +186,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
                         new()
                         {
                             Name = name,
-                            Partitions = [new() { PartitionIndex = 0, Replicas = replicas is null ? null : [.. replicas] }],
+                            Partitions = [new() { PartitionIndex = 0,
+                                Replicas = replicas is null ? null : [.. replicas] }],
                         },
                     ],
                 }, version);
@@ -219,7 +225,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     {
         var first = await fixture.Client.SendAsync<InitProducerIdResponse>(
             new InitProducerIdRequest { TransactionalId = null }, version);
-        var request = new InitProducerIdRequest { TransactionalId = null, ProducerId = first.ProducerId, ProducerEpoch = 0 };
+        var request =
+            new InitProducerIdRequest { TransactionalId = null, ProducerId = first.ProducerId, ProducerEpoch = 0 };
         var next = await fixture.Client.SendAsync<InitProducerIdResponse>(request, version);
         Assert.Equal((ErrorCode.None, 0), (next.ErrorCode, next.ProducerEpoch));
         Assert.NotEqual(first.ProducerId, next.ProducerId);
@@ -234,7 +241,8 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     {
         var request = new InitProducerIdRequest { TransactionalId = "tx" };
         Assert.Equal(
-            (ErrorCode.InvalidRequest, -1L, -1), Shape(await fixture.Client.SendAsync<InitProducerIdResponse>(request)));
+            (ErrorCode.InvalidRequest, -1L, -1),
+                Shape(await fixture.Client.SendAsync<InitProducerIdResponse>(request)));
     }
 
     private static (ErrorCode Error, long Id, short Epoch) Shape(InitProducerIdResponse response) =>

@@ -29,7 +29,8 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
     [MemberData(nameof(Versions.Of), ApiKey.DescribeConfigs, 0, 99, MemberType = typeof(Versions))]
     public async Task A_topic_shows_values_sources_types_and_documentation(short version)
     {
-        var topic = await fixture.CreateTopicAsync(configs: [("retention.ms", "77"), ("cleanup.policy", "compact,delete")]);
+        var topic = await fixture.CreateTopicAsync(
+            configs: [("retention.ms", "77"), ("cleanup.policy", "compact,delete")]);
         var configs = await DescribeAsync(Topic, topic.Name, version);
         Assert.Equal(configs.Keys.Order(StringComparer.Ordinal), configs.Keys);
         var retention = configs["retention.ms"];
@@ -110,9 +111,11 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
         Assert.Equal("compact", (await DescribeAsync(Topic, topic.Name, 4))["cleanup.policy"].Value);
 
         // The log goes by the new value with the next request.
-        Assert.Equal(ErrorCode.MessageTooLarge, (await topic.ProduceAsync(Batches.Of(new string('x', 2000)))).ErrorCode);
+        Assert.Equal(ErrorCode.MessageTooLarge,
+            (await topic.ProduceAsync(Batches.Of(new string('x', 2000)))).ErrorCode);
         var partition = fixture.Broker.State.Partitions.All.Single(p => p.TopicPartition.Topic == topic.Name);
-        Assert.Equal((2000, CleanupPolicy.Compact), (partition.Log.Config.MaxMessageBytes, partition.Log.Config.CleanupPolicy));
+        Assert.Equal((2000, CleanupPolicy.Compact),
+            (partition.Log.Config.MaxMessageBytes, partition.Log.Config.CleanupPolicy));
     }
 
     [Fact]
@@ -126,7 +129,8 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
         Assert.Equal(
             ErrorCode.InvalidRequest,
             await ErrorAsync(Topic, topic.Name, ("retention.ms", Set, "1"), ("retention.ms", Delete, null)));
-        Assert.Equal(ErrorCode.UnknownTopicOrPartition, await ErrorAsync(Topic, "not-here", ("retention.ms", Set, "1")));
+        Assert.Equal(ErrorCode.UnknownTopicOrPartition,
+            await ErrorAsync(Topic, "not-here", ("retention.ms", Set, "1")));
         var (error, message) = await AlterAsync(Topic, topic.Name, 1, true, ("retention.ms", Set, "99"));
         Assert.Equal((ErrorCode.None, null), (error, message));
         Assert.Equal(Default, (await DescribeAsync(Topic, topic.Name, 4))["retention.ms"].ConfigSource);
@@ -157,14 +161,16 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
         Assert.Equal(1048588, partition.Log.Config.MaxMessageBytes);
         Assert.Equal(ErrorCode.InvalidRequest, await ErrorAsync(Broker, "7", ("node.id", Set, "8")));
 
-        static (string?, sbyte) SourceOf(Dictionary<string, DescribeConfigsResponse.DescribeConfigsResourceResult> configs) =>
+        static (string?, sbyte) SourceOf(
+            Dictionary<string, DescribeConfigsResponse.DescribeConfigsResourceResult> configs) =>
             (configs["max.message.bytes"].Value, configs["max.message.bytes"].ConfigSource);
     }
 
     [Fact]
     public async Task Groups_and_client_metrics_have_configs_and_are_listed()
     {
-        Assert.Equal(ErrorCode.None, await ErrorAsync(Group, "my-group", ("consumer.session.timeout.ms", Set, "50000")));
+        Assert.Equal(ErrorCode.None,
+            await ErrorAsync(Group, "my-group", ("consumer.session.timeout.ms", Set, "50000")));
         var group = await DescribeAsync(Group, "my-group", 4);
         Assert.Equal("50000", group["consumer.session.timeout.ms"].Value);
         Assert.Equal(ErrorCode.None, await ErrorAsync(ClientMetrics, "my-metrics", ("interval.ms", Set, "100000")));
@@ -177,7 +183,8 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
         Assert.Superset(
             new HashSet<(string, sbyte)>
             {
-                ("my-metrics", ClientMetrics), ("my-group", Group), (topic.Name, Topic), ("7", Broker), ("7", BrokerLogger),
+                ("my-metrics", ClientMetrics), ("my-group", Group), (topic.Name, Topic), ("7", Broker),
+                    ("7", BrokerLogger),
             },
             all.ToHashSet());
         Assert.Equal([("my-group", Group)], await ListAsync(1, Group));
@@ -227,7 +234,8 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
         {
             Resources =
             [
-                new() { ResourceType = type, ResourceName = name, ConfigurationKeys = keys.Length == 0 ? null : [.. keys] },
+                new() { ResourceType = type, ResourceName = name,
+                    ConfigurationKeys = keys.Length == 0 ? null : [.. keys] },
             ],
             IncludeSynonyms = withDetails,
             IncludeDocumentation = withDetails && version >= 3,
@@ -239,7 +247,8 @@ public sealed class ConfigTests(BrokerFixture fixture) : IClassFixture<BrokerFix
     }
 
     private async Task<(ErrorCode Error, string? Message)> AlterAsync(
-        sbyte type, string name, short version, bool validateOnly, params (string Name, sbyte Operation, string? Value)[] changes)
+        sbyte type, string name, short version, bool validateOnly,
+            params (string Name, sbyte Operation, string? Value)[] changes)
     {
         var request = new IncrementalAlterConfigsRequest
         {

@@ -35,7 +35,8 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
                     : new DeleteTopicsRequest { Topics = [new() { TopicId = doomed.Id }] }, v)).Responses[0].ErrorCode;
         },
         [ApiKey.CreatePartitions] = async (t, _, v) => (await t.Call<CreatePartitionsResponse>(
-            new CreatePartitionsRequest { Topics = [new() { Name = (await t.NewTopicAsync()).Name, Count = 2, Assignments = null }] },
+            new CreatePartitionsRequest { Topics = [new() { Name = (await t.NewTopicAsync()).Name, Count = 2,
+                Assignments = null }] },
             v)).Results[0].ErrorCode,
         [ApiKey.DeleteRecords] = async (t, topic, v) => (await t.Call<DeleteRecordsResponse>(
             new DeleteRecordsRequest { Topics = [new() { Name = topic.Name, Partitions = [new() { Offset = 0 }] }] },
@@ -75,9 +76,6 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
             v)).Topics[0].Partitions[0].ErrorCode,
         [ApiKey.DescribeCluster] = async (t, _, v) => (await t.Call<DescribeClusterResponse>(
             new DescribeClusterRequest(), v)).ErrorCode,
-        [ApiKey.DescribeProducers] = async (t, topic, v) => (await t.Call<DescribeProducersResponse>(
-            new DescribeProducersRequest { Topics = [new() { Name = topic.Name, PartitionIndexes = [0] }] },
-            v)).Topics[0].Partitions[0].ErrorCode,
         [ApiKey.ListConfigResources] = async (t, _, v) => (await t.Call<ListConfigResourcesResponse>(
             new ListConfigResourcesRequest(), v)).ErrorCode,
         [ApiKey.DescribeTopicPartitions] = async (t, topic, v) => (await t.Call<DescribeTopicPartitionsResponse>(

@@ -192,7 +192,8 @@ public sealed class FetchTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         var request = topic.FetchRequest(5, LongMs);
         request.Topics[0].Partitions[0].LastFetchedEpoch = 0;
         var data = (await SendAsync(request, version)).Responses[0].Partitions[0];
-        Assert.Equal((ErrorCode.None, 0, 2L), (data.ErrorCode, data.DivergingEpoch.Epoch, data.DivergingEpoch.EndOffset));
+        Assert.Equal((ErrorCode.None, 0, 2L),
+            (data.ErrorCode, data.DivergingEpoch.Epoch, data.DivergingEpoch.EndOffset));
     }
 
     private Task<FetchResponse> SendAsync(FetchRequest request, short version) =>

@@ -48,7 +48,8 @@ public sealed class MetadataTests(BrokerFixture fixture) : IClassFixture<BrokerF
         var topic = await fixture.CreateTopicAsync();
         var unknown = Uuid.Random();
         var response = await AskAsync(
-            new() { Topics = [new() { TopicId = topic.Id, Name = null }, new() { TopicId = unknown, Name = null }] }, version);
+            new() { Topics = [new() { TopicId = topic.Id, Name = null }, new() { TopicId = unknown, Name = null }] },
+                version);
         Assert.Equal(
             [(ErrorCode.None, topic.Name, topic.Id), (ErrorCode.UnknownTopicId, null, unknown)],
             response.Topics.Select(static t => (t.ErrorCode, t.Name, t.TopicId)).OrderBy(static t => t.ErrorCode));
@@ -70,9 +71,11 @@ public sealed class MetadataTests(BrokerFixture fixture) : IClassFixture<BrokerF
     public async Task A_missing_topic_is_created_only_when_the_client_allows_it(short version)
     {
         var name = fixture.NewName();
-        var refused = await AskAsync(new() { Topics = [new() { Name = name }], AllowAutoTopicCreation = false }, version);
+        var refused =
+            await AskAsync(new() { Topics = [new() { Name = name }], AllowAutoTopicCreation = false }, version);
         Assert.Equal(ErrorCode.UnknownTopicOrPartition, Assert.Single(refused.Topics).ErrorCode);
-        var created = await AskAsync(new() { Topics = [new() { Name = name }], AllowAutoTopicCreation = true }, version);
+        var created =
+            await AskAsync(new() { Topics = [new() { Name = name }], AllowAutoTopicCreation = true }, version);
         Assert.Equal((ErrorCode.None, 1), (created.Topics[0].ErrorCode, created.Topics[0].Partitions.Count));
     }
 
@@ -93,7 +96,8 @@ public sealed class MetadataTests(BrokerFixture fixture) : IClassFixture<BrokerF
     public async Task A_name_that_is_not_allowed_is_invalid()
     {
         var response = await AskAsync(new() { Topics = [new() { Name = "no spaces" }] }, 13);
-        Assert.Equal((ErrorCode.InvalidTopicException, "no spaces"), (response.Topics[0].ErrorCode, response.Topics[0].Name));
+        Assert.Equal((ErrorCode.InvalidTopicException, "no spaces"),
+            (response.Topics[0].ErrorCode, response.Topics[0].Name));
     }
 
     [Fact]

@@ -79,7 +79,8 @@ public sealed class OffsetTests(BrokerFixture fixture) : IClassFixture<BrokerFix
                 {
                     Topics =
                     [
-                        new() { Topic = name, Partitions = [new() { LeaderEpoch = epoch, CurrentLeaderEpoch = current }] },
+                        new() { Topic = name,
+                            Partitions = [new() { LeaderEpoch = epoch, CurrentLeaderEpoch = current }] },
                     ],
                 }, version);
             var end = response.Topics[0].Partitions[0];

@@ -101,11 +101,13 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
     {
         var topic = await fixture.CreateTopicAsync();
         var request = topic.ProduceRequest(default);
-        Assert.Equal(ErrorCode.InvalidRecord, (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+        Assert.Equal(ErrorCode.InvalidRecord,
+            (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
         if (TestBroker.OtherPort is not null)
             return;
         request.TopicData[0].PartitionData[0].Records = null;
-        Assert.Equal(ErrorCode.InvalidRecord, (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+        Assert.Equal(ErrorCode.InvalidRecord,
+            (await SendAsync(request, 13)).Responses[0].PartitionResponses[0].ErrorCode);
     }
 
     [Fact]
@@ -157,7 +159,8 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         var answer = await topic.ProduceAsync(Batches.Of("a"));
         Assert.InRange(answer.LogAppendTimeMs, before, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
         Assert.True(RecordBatchHeader.TryParse((await topic.FetchAsync(0)).Records!.Value.ToArray(), out var header));
-        Assert.Equal((TimestampType.LogAppendTime, answer.LogAppendTimeMs), (header.TimestampType, header.MaxTimestamp));
+        Assert.Equal((TimestampType.LogAppendTime, answer.LogAppendTimeMs),
+            (header.TimestampType, header.MaxTimestamp));
     }
 
     [Fact]
@@ -203,7 +206,8 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         var id = (await fixture.Client.SendAsync<InitProducerIdResponse>(
             new InitProducerIdRequest { TransactionalId = null })).ProducerId;
         byte[] Batch(int sequence, short epoch, params string[] values) => Batches.Of(
-            RecordBatchOptions.Default with { ProducerId = id, ProducerEpoch = epoch, BaseSequence = sequence }, values);
+            RecordBatchOptions.Default with { ProducerId = id, ProducerEpoch = epoch, BaseSequence = sequence },
+                values);
         Assert.Equal(0, (await topic.ProduceAsync(Batch(0, 1, "a", "b"))).BaseOffset);
         Assert.Equal(2, (await topic.ProduceAsync(Batch(2, 1, "c"))).BaseOffset);
         var again = await topic.ProduceAsync(Batch(0, 1, "a", "b"));
@@ -238,7 +242,8 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
             TimeoutMs = 1000,
             TopicData =
             [
-                new() { Name = "__consumer_offsets", PartitionData = [new() { Records = new Records(Batches.Of("v")) }] },
+                new() { Name = "__consumer_offsets",
+                    PartitionData = [new() { Records = new Records(Batches.Of("v")) }] },
             ],
         };
         var answer = (await SendAsync(name, 12)).Responses[0].PartitionResponses[0];

@@ -52,7 +52,8 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         var request = TestTopic.CreateRequest(fixture.NewName(), -1);
         var topic = request.Topics[0];
         topic.ReplicationFactor = -1;
-        topic.Assignments = [new() { PartitionIndex = 1, BrokerIds = [7] }, new() { PartitionIndex = 0, BrokerIds = [7] }];
+        topic.Assignments =
+            [new() { PartitionIndex = 1, BrokerIds = [7] }, new() { PartitionIndex = 0, BrokerIds = [7] }];
         Assert.Equal((ErrorCode.None, 2), await ResultAsync(request));
         topic.Name = fixture.NewName();
         topic.Assignments[0].PartitionIndex = 2;
@@ -112,7 +113,8 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
             : new DeleteTopicsRequest
             {
                 TimeoutMs = 9000,
-                Topics = [new() { Name = byName.Name }, new() { TopicId = byId.Id, Name = null }, new() { Name = "not-here" }],
+                Topics = [new() { Name = byName.Name }, new() { TopicId = byId.Id, Name = null },
+                    new() { Name = "not-here" }],
             };
         var response = await fixture.Client.SendAsync<DeleteTopicsResponse>(request, version);
         Assert.Equal(
@@ -197,7 +199,8 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
             topics.Add(await TestTopic.CreateAsync(fixture.Client, $"page-{i}", 3));
         var request = new DescribeTopicPartitionsRequest
         {
-            Topics = [new() { Name = "page-2" }, new() { Name = "page-0" }, new() { Name = "page-1" }, new() { Name = "page-x" }],
+            Topics = [new() { Name = "page-2" }, new() { Name = "page-0" }, new() { Name = "page-1" },
+                new() { Name = "page-x" }],
             ResponsePartitionLimit = 2,
         };
         var seen = new List<(string?, int)>();
@@ -241,7 +244,8 @@ public sealed class TopicTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         Assert.Equal(ErrorCode.InvalidRequest, Assert.Single(response.Topics).ErrorCode);
     }
 
-    private async Task<CreateTopicsResponse.CreatableTopicResult> CreateAsync(CreateTopicsRequest request, short version) =>
+    private async Task<CreateTopicsResponse.CreatableTopicResult> CreateAsync(CreateTopicsRequest request,
+        short version) =>
         Assert.Single((await fixture.Client.SendAsync<CreateTopicsResponse>(request, version)).Topics);
 
     private async Task<(ErrorCode Error, int Partitions)> ResultAsync(CreateTopicsRequest request)

@@ -9,7 +9,8 @@ public static class Versions
     public static IEnumerable<TheoryDataRow<short>> Of(ApiKey key, int from = 0, int to = short.MaxValue)
     {
         var info = ApiCatalog.Get(key);
-        for (var version = Math.Max(from, info.LowestVersion); version <= Math.Min(to, info.LatestStableVersion); version++)
+        var last = Math.Min(to, info.LatestStableVersion);
+        for (var version = Math.Max(from, info.LowestVersion); version <= last; version++)
             yield return new TheoryDataRow<short>((short)version);
     }
 }

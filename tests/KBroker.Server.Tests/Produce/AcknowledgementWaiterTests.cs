@@ -135,7 +135,8 @@ public sealed class AcknowledgementWaiterTests : IDisposable
 
     private sealed class Listener(Purgatory<TopicPartition> purgatory) : IPartitionListener
     {
-        public void OnHighWatermarkAdvanced(Partition partition) => purgatory.CheckAndComplete(partition.TopicPartition);
+        public void OnHighWatermarkAdvanced(Partition partition) =>
+            purgatory.CheckAndComplete(partition.TopicPartition);
 
         public void OnLeadershipLost(Partition partition) => purgatory.CheckAndComplete(partition.TopicPartition);
 
