@@ -61,6 +61,8 @@ public sealed class PartitionRegistryTests
         Assert.Equal(777, partition!.Log.Config.MaxMessageBytes);
         await home.SetAsync(ConfigResourceType.Broker, "", "log.retention.ms", "888");
         Assert.Equal(888, partition.Log.Config.RetentionMs);
+        await home.SetAsync(ConfigResourceType.Broker, "", "producer.id.expiration.ms", "999");
+        Assert.Equal(999, home.Logs.ProducerIdExpirationMs);
     }
 
     [Fact]
