@@ -16,6 +16,7 @@ public sealed class LocalControllerTests
         "Null value not supported for : retention.ms")]
     [InlineData(Topic, "missing", "retention.ms", "1", ErrorCode.UnknownTopicOrPartition,
         "The topic 'missing' does not exist.")]
+    [InlineData(Topic, "", "retention.ms", "1", ErrorCode.InvalidRequest, "Default topic resources are not allowed.")]
     [InlineData(Topic, "a b", "retention.ms", "1", ErrorCode.InvalidTopicException,
         "Topic name is invalid: 'a b' contains one or "
         + "more characters other than ASCII alphanumerics, '.', '_' and '-'")]

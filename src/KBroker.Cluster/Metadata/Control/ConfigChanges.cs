@@ -122,6 +122,8 @@ internal static class ConfigChanges
     {
         switch ((ConfigResourceType)type)
         {
+            case ConfigResourceType.Topic when name.Length == 0:
+                throw new RefusedException(ErrorCode.InvalidRequest, "Default topic resources are not allowed.");
             case ConfigResourceType.Topic:
                 if (TopicNames.Check(name) is { } problem)
                     throw new RefusedException(ErrorCode.InvalidTopicException, $"Topic name is invalid: {problem}");
