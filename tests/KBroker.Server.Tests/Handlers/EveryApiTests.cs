@@ -35,8 +35,11 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
                     : new DeleteTopicsRequest { Topics = [new() { TopicId = doomed.Id }] }, v)).Responses[0].ErrorCode;
         },
         [ApiKey.CreatePartitions] = async (t, _, v) => (await t.Call<CreatePartitionsResponse>(
-            new CreatePartitionsRequest { Topics = [new() { Name = (await t.NewTopicAsync()).Name, Count = 2,
-                Assignments = null }] },
+            new CreatePartitionsRequest
+            {
+                Topics = [new() { Name = (await t.NewTopicAsync()).Name, Count = 2,
+                Assignments = null }]
+            },
             v)).Results[0].ErrorCode,
         [ApiKey.DeleteRecords] = async (t, topic, v) => (await t.Call<DeleteRecordsResponse>(
             new DeleteRecordsRequest { Topics = [new() { Name = topic.Name, Partitions = [new() { Offset = 0 }] }] },

@@ -86,8 +86,11 @@ public sealed class FetchSessionTests(BrokerFixture fixture) : IClassFixture<Bro
         var request = Request(topic, 0, 0, (0, 0), (1, 0));
         var session = (await SendAsync(request, 18)).SessionId;
         Assert.Equal([1], Partitions(await SendAsync(Request(topic, session, 1), 18)));
-        var grown = new CreatePartitionsRequest { Topics = [new() { Name = topic.Name, Count = 2,
-            Assignments = null }] };
+        var grown = new CreatePartitionsRequest
+        {
+            Topics = [new() { Name = topic.Name, Count = 2,
+            Assignments = null }]
+        };
         await fixture.Client.SendAsync<CreatePartitionsResponse>(grown);
         var well = await SendAsync(Request(topic, session, 2), 18);
         Assert.Equal([1], Partitions(well));
