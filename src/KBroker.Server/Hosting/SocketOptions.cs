@@ -13,12 +13,8 @@ public sealed class SocketOptions
         RequestMaxBytes = configs.GetInt("socket.request.max.bytes");
         MaxConnections = configs.GetInt("max.connections");
         MaxConnectionsPerIp = configs.GetInt("max.connections.per.ip");
-        MaxConnectionsPerIpOverrides = BrokerConfigRules.ParseAddressLimits(
-            configs.GetString("max.connections.per.ip.overrides") ?? "");
         MaxConnectionCreationRate = configs.GetInt("max.connection.creation.rate");
         ConnectionsMaxIdleMs = configs.GetLong("connections.max.idle.ms");
-        QueuedMaxRequests = configs.GetInt("queued.max.requests");
-        QueuedMaxRequestBytes = configs.GetLong("queued.max.request.bytes");
     }
 
     /// <summary><c>socket.send.buffer.bytes</c>; -1 leaves it to the operating system.</summary>
@@ -39,18 +35,9 @@ public sealed class SocketOptions
     /// <summary><c>max.connections.per.ip</c>: connections open from one address at a time.</summary>
     public int MaxConnectionsPerIp { get; }
 
-    /// <summary><c>max.connections.per.ip.overrides</c>: that bound for single addresses or host names.</summary>
-    public IReadOnlyDictionary<string, int> MaxConnectionsPerIpOverrides { get; }
-
     /// <summary><c>max.connection.creation.rate</c>, in connections a second.</summary>
     public int MaxConnectionCreationRate { get; }
 
     /// <summary><c>connections.max.idle.ms</c>; a negative value closes no connection for being idle.</summary>
     public long ConnectionsMaxIdleMs { get; }
-
-    /// <summary><c>queued.max.requests</c>: requests read and not yet answered.</summary>
-    public int QueuedMaxRequests { get; }
-
-    /// <summary><c>queued.max.request.bytes</c>: bytes of requests read and not yet handled; -1 is no bound.</summary>
-    public long QueuedMaxRequestBytes { get; }
 }
