@@ -121,9 +121,11 @@ public sealed class LocalMetadataLogTests
         for (var i = 0; i < 60; i++)
             await home.CreateAsync($"topic-{i}");
         await home.RestartAsync();
-
-        Assert.Single(Directory.GetFiles(home.LogDirectory, "*.checkpoint"));
         Assert.Equal(60, home.Image.Topics.Count);
+
+        // Stopping waits for the snapshot that the restart may have begun.
+        await home.StopAsync();
+        Assert.Single(Directory.GetFiles(home.LogDirectory, "*.checkpoint"));
     }
 
     [Fact]
