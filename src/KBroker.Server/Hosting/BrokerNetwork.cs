@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
 using KBroker.Protocol.Messages;
 using KBroker.Server.Dispatch;
@@ -34,8 +35,9 @@ internal sealed class BrokerNetwork(
             Listeners = options.Listeners,
             MaxConnections = sockets.MaxConnections,
             MaxConnectionsPerIp = sockets.MaxConnectionsPerIp,
-            MaxConnectionsPerIpOverrides = NetworkOptions.ParseOverrides(
-                configs.GetString("max.connections.per.ip.overrides"), Dns.GetHostAddresses),
+            MaxConnectionsPerIpOverrides = NetworkOptions.ResolveOverrides(
+                BrokerConfigRules.ParseAddressLimits(configs.GetString("max.connections.per.ip.overrides") ?? ""),
+                Dns.GetHostAddresses),
             MaxConnectionCreationRate = sockets.MaxConnectionCreationRate,
             ConnectionsMaxIdleMs = sockets.ConnectionsMaxIdleMs,
             SocketRequestMaxBytes = sockets.RequestMaxBytes,

@@ -50,41 +50,33 @@ public sealed record NetworkOptions
     public int SendFileMinBytes { get; init; } = 16 * 1024;
 
     /// <summary>
-    /// Parses <c>max.connections.per.ip.overrides</c>: <c>host:count</c> pairs, separated by commas.
+    /// Turns the hosts of <c>max.connections.per.ip.overrides</c> into addresses.
     /// </summary>
-    /// <param name="value">For example <c>127.0.0.1:200,[::1]:200,build.example:10</c>.</param>
-    /// <param name="resolve">From a host name or address to its addresses.</param>
+    /// <param name="limits">Limits by host name or address, as <c>BrokerConfigRules.ParseAddressLimits</c> reads
+    /// them.</param>
+    /// <param name="resolve">From a host name to its addresses.</param>
     /// <returns>Limits by address.</returns>
-    /// <exception cref="Listeners.ListenerConfigurationException">An entry is malformed or does not
-    /// resolve.</exception>
-    public static IReadOnlyDictionary<IPAddress, int> ParseOverrides(string? value, Func<string, IPAddress[]> resolve)
+    /// <exception cref="Listeners.ListenerConfigurationException">A host does not resolve.</exception>
+    public static IReadOnlyDictionary<IPAddress, int> ResolveOverrides(
+        IReadOnlyDictionary<string, int> limits, Func<string, IPAddress[]> resolve)
     {
-        const string key = "max.connections.per.ip.overrides";
+        ArgumentNullException.ThrowIfNull(limits);
         ArgumentNullException.ThrowIfNull(resolve);
         var result = new Dictionary<IPAddress, int>();
-        const StringSplitOptions split = StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries;
-        foreach (var entry in (value ?? "").Split(',', split))
+        foreach (var (host, count) in limits)
         {
-            var colon = entry.LastIndexOf(':');
-            if (colon <= 0 || !int.TryParse(entry[(colon + 1)..], out var count) || count < 0)
-            {
-                throw new Listeners.ListenerConfigurationException(key, value,
-                    $"entry '{entry}' is not host:count with a count of 0 or more");
-            }
-            var host = entry[..colon].Trim('[', ']');
-            IPAddress[] addresses;
             try
             {
-                addresses = IPAddress.TryParse(host, out var ip) ? [ip] : resolve(host);
+                foreach (var address in IPAddress.TryParse(host, out var ip) ? [ip] : resolve(host))
+                    result[address] = count;
             }
             catch (System.Net.Sockets.SocketException e)
             {
-                throw new Listeners.ListenerConfigurationException(key, value,
-                    $"host '{host}' cannot be resolved ({e.Message})");
+                throw new Listeners.ListenerConfigurationException(
+                    "max.connections.per.ip.overrides", host, $"host '{host}' cannot be resolved ({e.Message})");
             }
-            foreach (var address in addresses)
-                result[address] = count;
         }
+
         return result;
     }
 }

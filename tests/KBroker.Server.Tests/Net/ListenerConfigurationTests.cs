@@ -145,15 +145,18 @@ public sealed class ListenerConfigurationTests
     }
 
     [Fact]
-    public void Overrides_per_address_are_parsed_and_resolved()
+    public void Overrides_per_host_are_resolved()
     {
-        var overrides = NetworkOptions.ParseOverrides(
-            "127.0.0.1:5, [::1]:6,box:7", host => host == "box" ? [IPAddress.Parse("10.0.0.1")] : []);
+        var limits = new Dictionary<string, int> { ["127.0.0.1"] = 5, ["::1"] = 6, ["box"] = 7 };
+        var overrides = NetworkOptions.ResolveOverrides(
+            limits, host => host == "box" ? [IPAddress.Parse("10.0.0.1")] : []);
         Assert.Equal(5, overrides[IPAddress.Loopback]);
         Assert.Equal(6, overrides[IPAddress.IPv6Loopback]);
         Assert.Equal(7, overrides[IPAddress.Parse("10.0.0.1")]);
-        Assert.Throws<ListenerConfigurationException>(() => NetworkOptions.ParseOverrides("a", _ => []));
-        Assert.Throws<ListenerConfigurationException>(() => NetworkOptions.ParseOverrides("a:-1", _ => []));
+        var error = Assert.Throws<ListenerConfigurationException>(() => NetworkOptions.ResolveOverrides(
+            limits, _ => throw new System.Net.Sockets.SocketException((int)System.Net.Sockets.SocketError.HostNotFound)));
+        Assert.Equal("max.connections.per.ip.overrides", error.Key);
+        Assert.Contains("'box'", error.Message, StringComparison.Ordinal);
     }
 
     private static ListenerConfiguration Parse(
