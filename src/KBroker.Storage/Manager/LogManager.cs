@@ -1,10 +1,8 @@
-using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Log;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace KBroker.Storage;
@@ -23,27 +21,22 @@ public sealed class LogManager : IDisposable
     /// <summary>The partition of the metadata log, which is not among <see cref="Logs"/>.</summary>
     public static readonly TopicPartition MetadataPartition = new("__cluster_metadata", 0);
 
-    private const string DeleteSuffix = "-delete";
-    private const string StraySuffix = "-stray";
-
-    private readonly ConcurrentDictionary<TopicPartition, PartitionLog> _logs = new();
-    private readonly ConcurrentDictionary<TopicPartition, CorruptLogException> _damaged = new();
-    private readonly ConcurrentDictionary<TopicPartition, DamagedLog> _damagedCheckpoints = new();
-    private readonly Lock _createLock = new();
-    private readonly LogManagerOptions _options;
     private readonly LogContext _context;
+    private readonly LogSet _set;
+    private readonly LogCheckpointing _checkpointing;
+    private readonly LogDirectoryLoader _loader;
+    private readonly LogCreation _creation;
+    private readonly PeriodicWork _periodic;
     private readonly LogOpener _opener;
     private readonly DelayedDeletion _deletion;
     private readonly CompressionCodecs? _ownCodecs;
     private readonly List<IDisposable> _locks;
-    private readonly List<ITimer> _timers = [];
     private PartitionLog? _metadataLog;
     private bool _loaded;
     private bool _closed;
 
     private LogManager(LogManagerOptions options)
     {
-        _options = options;
         _ownCodecs = options.Codecs is null ? new CompressionCodecs() : null;
         _context = new LogContext
         {
@@ -71,13 +64,11 @@ public sealed class LogManager : IDisposable
         }
 
         ClusterId = setup.ClusterId;
-        foreach (var directory in Directories)
-        {
-            directory.CheckpointRecoveryPoints =
-                () => Guard(directory, "writing recovery points", CheckpointRecoveryPoints);
-            directory.CheckpointLogStartOffsets =
-                () => Guard(directory, "writing log start offsets", CheckpointLogStartOffsets);
-        }
+        _set = new LogSet(options, _context, Directories);
+        _checkpointing = new LogCheckpointing(_set);
+        _loader = new LogDirectoryLoader(_set, _opener, _checkpointing, _deletion);
+        _creation = new LogCreation(_set, _opener, _checkpointing, _deletion);
+        _periodic = new PeriodicWork(_set, _checkpointing);
     }
 
     /// <summary>The log directories, in the order of the options; some may be offline.</summary>
@@ -87,13 +78,24 @@ public sealed class LogManager : IDisposable
     public string ClusterId { get; }
 
     /// <summary>All open logs but the metadata log, in no order.</summary>
-    public ICollection<PartitionLog> Logs => _logs.Values;
+    public ICollection<PartitionLog> Logs => _set.Logs.Values;
 
     /// <summary>Partitions that are not served because their files are damaged, and how.</summary>
-    public IReadOnlyDictionary<TopicPartition, CorruptLogException> DamagedLogs => _damaged;
+    public IReadOnlyDictionary<TopicPartition, CorruptLogException> DamagedLogs => _set.Damaged;
 
     /// <summary>The high watermark of a log, below which retention may delete; set by who keeps it.</summary>
-    public Func<PartitionLog, long> HighWatermarkOf { get; set; } = static log => log.LogEndOffset;
+    public Func<PartitionLog, long> HighWatermarkOf
+    {
+        get => _periodic.HighWatermarkOf;
+        set => _periodic.HighWatermarkOf = value;
+    }
+
+    /// <summary><c>producer.id.expiration.ms</c>, which may be changed at run time.</summary>
+    public long ProducerIdExpirationMs
+    {
+        get => _context.ProducerIdExpirationMs;
+        set => _context.ProducerIdExpirationMs = value;
+    }
 
     /// <summary>Opens the log directories, and no log yet.</summary>
     /// <param name="options">Where and how.</param>
@@ -142,7 +144,7 @@ public sealed class LogManager : IDisposable
         {
             try
             {
-                LoadDirectory(directory, configOf);
+                _loader.Load(directory, configOf);
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
@@ -151,8 +153,8 @@ public sealed class LogManager : IDisposable
         }
 
         _loaded = true;
-        if (!_options.RunInline)
-            StartTimers();
+        if (!_set.Options.RunInline)
+            _periodic.Start();
     }
 
     /// <summary>Finds an open log.</summary>
@@ -160,7 +162,7 @@ public sealed class LogManager : IDisposable
     /// <param name="log">The log.</param>
     /// <returns>False when there is none. One whose directory is offline is there, and throws.</returns>
     public bool TryGet(TopicPartition partition, [NotNullWhen(true)] out PartitionLog? log) =>
-        _logs.TryGetValue(partition, out log);
+        _set.Logs.TryGetValue(partition, out log);
 
     /// <summary>Finds a log, or creates it in the directory with the fewest.</summary>
     /// <param name="partition">Which.</param>
@@ -172,26 +174,7 @@ public sealed class LogManager : IDisposable
     public PartitionLog GetOrCreate(TopicPartition partition, Uuid topicId, LogConfig config, Uuid? directoryId = null)
     {
         ArgumentNullException.ThrowIfNull(config);
-        if (_logs.TryGetValue(partition, out var existing))
-            return existing;
-        lock (_createLock)
-        {
-            if (_logs.TryGetValue(partition, out existing))
-                return existing;
-            if (_damaged.TryGetValue(partition, out var damage))
-                throw new StorageException($"{partition} is not served: {damage.Message}", damage);
-            var directory = ChooseDirectory(directoryId);
-            try
-            {
-                var log = _opener.Create(directory, partition, topicId, config);
-                _logs[partition] = log;
-                return log;
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw directory.Fail($"creating {partition}", exception);
-            }
-        }
+        return _creation.GetOrCreate(partition, topicId, config, directoryId);
     }
 
     /// <summary>
@@ -200,87 +183,28 @@ public sealed class LogManager : IDisposable
     /// </summary>
     /// <param name="partition">Which.</param>
     /// <returns>False when there is none.</returns>
-    public bool Delete(TopicPartition partition)
-    {
-        PartitionLog? log;
-        lock (_createLock)
-        {
-            if (!_logs.TryRemove(partition, out log))
-                return DeleteDamaged(partition);
-            try
-            {
-                // A recovery point left behind would not fit a new log of the same name.
-                CheckpointRecoveryPoints(log.Directory);
-                CheckpointLogStartOffsets(log.Directory);
-                log.RenameDirectory(Path.Combine(log.Directory.Path, MarkedName(partition, DeleteSuffix)));
-                log.Abandon();
-                _context.Files.FlushDirectory(log.Directory.Path);
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw log.Directory.Fail($"deleting {partition}", exception);
-            }
-        }
-
-        _deletion.DeleteDirectory(log.Path, log.Config.FileDeleteDelayMs);
-        return true;
-    }
-
-    /// <summary>A log that is not served for its damage is deleted like another: its topic is gone.</summary>
-    private bool DeleteDamaged(TopicPartition partition)
-    {
-        if (!_damaged.TryRemove(partition, out var damage) || Path.GetDirectoryName(damage.File) is not { } path)
-            return false;
-        var doomed = Path.Combine(Path.GetDirectoryName(path)!, MarkedName(partition, DeleteSuffix));
-        _context.Files.Rename(path, doomed);
-        _deletion.DeleteDirectory(doomed, 0);
-        return true;
-    }
+    public bool Delete(TopicPartition partition) => _creation.Delete(partition);
 
     /// <summary>Writes the recovery points of all directories.</summary>
-    public void CheckpointRecoveryPoints() => ForEachDirectory("writing recovery points", CheckpointRecoveryPoints);
+    public void CheckpointRecoveryPoints() => _checkpointing.WriteRecoveryPoints();
 
     /// <summary>Writes the log start offsets of all directories.</summary>
-    public void CheckpointLogStartOffsets() => ForEachDirectory("writing log start offsets", CheckpointLogStartOffsets);
+    public void CheckpointLogStartOffsets() => _checkpointing.WriteLogStartOffsets();
 
     /// <summary>Flushes the logs whose <c>flush.ms</c> has passed.</summary>
-    public void FlushDueLogs()
-    {
-        var nowMs = _context.NowMs;
-        foreach (var log in Logs)
-        {
-            var isDue = log.LogEndOffset > log.RecoveryPoint && nowMs - log.LastFlushMs >= log.Config.FlushMs;
-            if (isDue && !log.Directory.IsOffline)
-                Guard(log, "flushing", static l => l.Flush());
-        }
-    }
+    public void FlushDueLogs() => _periodic.FlushDueLogs();
 
     /// <summary>Applies retention to all logs.</summary>
-    public void RunRetention()
-    {
-        foreach (var log in Logs)
-            Guard(log, "applying retention", l => l.DeleteOldSegments(HighWatermarkOf(l)));
-    }
-
-    /// <summary><c>producer.id.expiration.ms</c>, which may be changed at run time.</summary>
-    public long ProducerIdExpirationMs
-    {
-        get => _context.ProducerIdExpirationMs;
-        set => _context.ProducerIdExpirationMs = value;
-    }
+    public void RunRetention() => _periodic.RunRetention();
 
     /// <summary>Forgets producers that have not written for <c>producer.id.expiration.ms</c>.</summary>
-    public void RemoveExpiredProducers()
-    {
-        foreach (var log in Logs)
-            log.RemoveExpiredProducers();
-    }
+    public void RemoveExpiredProducers() => _periodic.RemoveExpiredProducers();
 
     /// <summary>Flushes and closes all logs, writes the checkpoints and <c>.kafka_cleanshutdown</c>.</summary>
     /// <param name="brokerEpoch">The broker's epoch, -1 when it has none.</param>
     public void Close(long brokerEpoch)
     {
-        lock (_createLock)
+        lock (_set.ChangeLock)
         {
             if (_closed)
                 return;
@@ -288,18 +212,18 @@ public sealed class LogManager : IDisposable
         }
 
         StopTimers();
-        Parallel.ForEach(Logs, Degree(), static log => log.Close());
+        Parallel.ForEach(Logs, _set.Degree(), static log => log.Close());
         _metadataLog?.Close();
         foreach (var directory in Directories)
             directory.Flusher.Dispose();
         if (_loaded)
         {
-            ForEachDirectory("writing checkpoints", directory =>
+            _set.ForEachDirectory("writing checkpoints", directory =>
             {
-                CheckpointRecoveryPoints(directory);
-                CheckpointLogStartOffsets(directory);
+                _checkpointing.WriteRecoveryPoints(directory);
+                _checkpointing.WriteLogStartOffsets(directory);
                 // The next start must look at a damaged log as this one did.
-                if (_damagedCheckpoints.Values.All(d => d.Directory != directory))
+                if (_set.DamagedCheckpoints.Values.All(d => d.Directory != directory))
                     CleanShutdownFile.Write(_context.Files, directory.Path, brokerEpoch);
             });
         }
@@ -323,196 +247,9 @@ public sealed class LogManager : IDisposable
         Release();
     }
 
-    private void LoadDirectory(LogDirectory directory, Func<TopicPartition, Uuid, LogConfig?> configOf)
-    {
-        var recoveryPoints = ReadCheckpoint(directory.RecoveryPoints);
-        var starts = ReadCheckpoint(directory.LogStartOffsets);
-        var isClean = directory.WasCleanlyShutDown;
-        CleanShutdownFile.Delete(_context.Files, directory.Path);
-        var partitions = new List<TopicPartition>();
-        foreach (var name in _context.Files.ListDirectories(directory.Path))
-        {
-            if (name.EndsWith(DeleteSuffix, StringComparison.Ordinal))
-                _deletion.DeleteDirectory(Path.Combine(directory.Path, name), 0);
-            else if (TopicPartition.TryParse(name, out var partition) && partition != MetadataPartition)
-                partitions.Add(partition);
-        }
-
-        Parallel.ForEach(partitions, Degree(), partition =>
-        {
-            var checkpoints = new LogCheckpoints(
-                recoveryPoints.GetValueOrDefault(partition), starts.GetValueOrDefault(partition));
-            LoadLog(directory, partition, checkpoints, isClean, configOf);
-        });
-        if (partitions.Count > 0)
-        {
-            _context.Logger.LogInformation(
-                "Log directory {Directory}: {Count} partitions opened after a{Clean} stop.",
-                directory.Path,
-                partitions.Count,
-                isClean ? " clean" : "n unclean");
-        }
-    }
-
-    private void LoadLog(
-        LogDirectory directory,
-        TopicPartition partition,
-        LogCheckpoints checkpoints,
-        bool isClean,
-        Func<TopicPartition, Uuid, LogConfig?> configOf)
-    {
-        if (directory.IsOffline)
-            return;
-        try
-        {
-            var path = Path.Combine(directory.Path, partition.ToString());
-            if (configOf(partition, _opener.ReadTopicId(path)) is not { } config)
-                MakeStray(directory, partition, path);
-            else if (!_logs.TryAdd(partition, _opener.Open(directory, partition, config, checkpoints, isClean)))
-                _context.Logger.LogError("{Directory} is not served: another log directory has it, too.", path);
-        }
-        catch (CorruptLogException exception)
-        {
-            _context.Logger.LogError("{Partition} is not served: {Problem}", partition, exception.Message);
-            _damaged[partition] = exception;
-            _damagedCheckpoints[partition] = new DamagedLog(directory, checkpoints);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            directory.Fail($"opening {partition}", exception);
-        }
-    }
-
-    private void MakeStray(LogDirectory directory, TopicPartition partition, string path)
-    {
-        var stray = Path.Combine(directory.Path, MarkedName(partition, StraySuffix));
-        _context.Logger.LogWarning(
-            "{Directory} belongs to no partition of this broker; it becomes {Stray}.", path, stray);
-        _context.Files.Rename(path, stray);
-    }
-
-    /// <summary>A checkpoint that cannot be read only makes more work: everything is scanned.</summary>
-    private Dictionary<TopicPartition, long> ReadCheckpoint(OffsetCheckpointFile file)
-    {
-        try
-        {
-            return file.Read();
-        }
-        catch (InvalidDataException exception)
-        {
-            _context.Logger.LogWarning("{Problem} It is taken as empty.", exception.Message);
-            return [];
-        }
-    }
-
-    private LogDirectory ChooseDirectory(Uuid? directoryId)
-    {
-        if (directoryId is { IsZero: false } id && Directories.FirstOrDefault(d => d.DirectoryId == id) is { } wanted)
-        {
-            wanted.ThrowIfOffline();
-            return wanted;
-        }
-
-        var counts = Logs.CountBy(static l => l.Directory).ToDictionary();
-        return Directories.Where(static d => !d.IsOffline).MinBy(d => counts.GetValueOrDefault(d))
-            ?? throw new StorageException("All log directories are offline.");
-    }
-
-    private void CheckpointRecoveryPoints(LogDirectory directory) => directory.RecoveryPoints.Write(
-        [.. LogsIn(directory).Select(static l => KeyValuePair.Create(l.TopicPartition, l.RecoveryPoint)),
-            .. DamagedIn(directory, static c => c.RecoveryPoint)]);
-
-    /// <summary>A start that the first segment's name tells is left out, as Kafka does.</summary>
-    private void CheckpointLogStartOffsets(LogDirectory directory) => directory.LogStartOffsets.Write(
-        [.. LogsIn(directory).Where(static l => l.LogStartOffset > l.FirstSegmentOffset)
-            .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffset)),
-            .. DamagedIn(directory, static c => c.LogStartOffset).Where(static p => p.Value > 0)]);
-
-    /// <summary>What the checkpoints said of damaged logs, which must not be forgotten.</summary>
-    private IEnumerable<KeyValuePair<TopicPartition, long>> DamagedIn(
-        LogDirectory directory, Func<LogCheckpoints, long> offsetOf) =>
-        _damagedCheckpoints.Where(d => d.Value.Directory == directory)
-            .Select(d => KeyValuePair.Create(d.Key, offsetOf(d.Value.Checkpoints)));
-
-    private IEnumerable<PartitionLog> LogsIn(LogDirectory directory) => Logs.Where(l => l.Directory == directory);
-
-    private void ForEachDirectory(string action, Action<LogDirectory> run)
-    {
-        foreach (var directory in Directories.Where(static d => !d.IsOffline))
-        {
-            try
-            {
-                Guard(directory, action, run);
-            }
-            catch (StorageException)
-            {
-                // The directory is offline now, and it was logged; the others go on.
-            }
-        }
-    }
-
-    private static void Guard(LogDirectory directory, string action, Action<LogDirectory> run)
-    {
-        directory.ThrowIfOffline();
-        try
-        {
-            run(directory);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw directory.Fail(action, exception);
-        }
-    }
-
-    private void Guard(PartitionLog log, string action, Action<PartitionLog> run)
-    {
-        try
-        {
-            run(log);
-        }
-        catch (Exception exception) when (exception is IOException or ObjectDisposedException)
-        {
-            // A failure of the disk has taken the directory offline and is logged there.
-            _context.Logger.LogDebug(exception, "{Action} {Partition} failed.", action, log.TopicPartition);
-        }
-    }
-
-    private void StartTimers()
-    {
-        Start(_options.RecoveryPointCheckpointIntervalMs, CheckpointRecoveryPoints);
-        Start(_options.LogStartCheckpointIntervalMs, CheckpointLogStartOffsets);
-        Start(_options.FlushCheckIntervalMs, FlushDueLogs);
-        Start(_options.RetentionCheckIntervalMs, RunRetention);
-        Start(_options.ProducerIdExpirationCheckIntervalMs, RemoveExpiredProducers);
-    }
-
-    private void Start(long intervalMs, Action run)
-    {
-        var isRunning = 0;
-        var interval = TimeSpan.FromMilliseconds(Math.Clamp(intervalMs, 1, int.MaxValue));
-        _timers.Add(_options.Time.CreateTimer(
-            _ =>
-            {
-                if (_closed || Interlocked.Exchange(ref isRunning, 1) != 0)
-                    return;
-                try
-                {
-                    run();
-                }
-                finally
-                {
-                    Volatile.Write(ref isRunning, 0);
-                }
-            },
-            null,
-            interval,
-            interval));
-    }
-
     private void StopTimers()
     {
-        foreach (var timer in _timers)
-            timer.Dispose();
+        _periodic.Dispose();
         _deletion.Dispose();
     }
 
@@ -523,19 +260,4 @@ public sealed class LogManager : IDisposable
         _context.Metrics.Dispose();
         _ownCodecs?.Dispose();
     }
-
-    private ParallelOptions Degree() =>
-        new() { MaxDegreeOfParallelism = Math.Max(1, _options.RecoveryThreadsPerDirectory) };
-
-    /// <summary><c>topic-partition.uuid-suffix</c>, the topic cut so that the name stays within 255 bytes.</summary>
-    private string MarkedName(TopicPartition partition, string suffix)
-    {
-        const int maxBytes = 255;
-        Span<byte> id = stackalloc byte[Uuid.SizeInBytes];
-        _options.NewUuid().Write(id);
-        var tail = $"-{partition.Partition}.{Convert.ToHexStringLower(id)}{suffix}";
-        return partition.Topic[..Math.Min(partition.Topic.Length, maxBytes - tail.Length)] + tail;
-    }
-
-    private readonly record struct DamagedLog(LogDirectory Directory, LogCheckpoints Checkpoints);
 }

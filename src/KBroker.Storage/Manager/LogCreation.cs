@@ -1,0 +1,85 @@
+using KBroker.Protocol;
+
+namespace KBroker.Storage;
+
+/// <summary>Creates and deletes logs while the broker runs.</summary>
+internal sealed class LogCreation(
+    LogSet set, LogOpener opener, LogCheckpointing checkpointing, DelayedDeletion deletion)
+{
+    /// <summary>See <see cref="LogManager.GetOrCreate"/>.</summary>
+    public PartitionLog GetOrCreate(TopicPartition partition, Uuid topicId, LogConfig config, Uuid? directoryId)
+    {
+        if (set.Logs.TryGetValue(partition, out var existing))
+            return existing;
+        lock (set.ChangeLock)
+        {
+            if (set.Logs.TryGetValue(partition, out existing))
+                return existing;
+            if (set.Damaged.TryGetValue(partition, out var damage))
+                throw new StorageException($"{partition} is not served: {damage.Message}", damage);
+            var directory = ChooseDirectory(directoryId);
+            try
+            {
+                var log = opener.Create(directory, partition, topicId, config);
+                set.Logs[partition] = log;
+                return log;
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw directory.Fail($"creating {partition}", exception);
+            }
+        }
+    }
+
+    /// <summary>See <see cref="LogManager.Delete"/>.</summary>
+    public bool Delete(TopicPartition partition)
+    {
+        PartitionLog? log;
+        lock (set.ChangeLock)
+        {
+            if (!set.Logs.TryRemove(partition, out log))
+                return DeleteDamaged(partition);
+            try
+            {
+                // A recovery point left behind would not fit a new log of the same name.
+                checkpointing.WriteRecoveryPoints(log.Directory);
+                checkpointing.WriteLogStartOffsets(log.Directory);
+                log.RenameDirectory(Path.Combine(log.Directory.Path, set.DoomedName(partition)));
+                log.Abandon();
+                set.Context.Files.FlushDirectory(log.Directory.Path);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw log.Directory.Fail($"deleting {partition}", exception);
+            }
+        }
+
+        deletion.DeleteDirectory(log.Path, log.Config.FileDeleteDelayMs);
+        return true;
+    }
+
+    /// <summary>A log that is not served for its damage is deleted like another: its topic is gone.</summary>
+    private bool DeleteDamaged(TopicPartition partition)
+    {
+        if (!set.Damaged.TryRemove(partition, out var damage) || Path.GetDirectoryName(damage.File) is not { } path)
+            return false;
+        var doomed = Path.Combine(Path.GetDirectoryName(path)!, set.DoomedName(partition));
+        set.Context.Files.Rename(path, doomed);
+        deletion.DeleteDirectory(doomed, 0);
+        return true;
+    }
+
+    private LogDirectory ChooseDirectory(Uuid? directoryId)
+    {
+        if (directoryId is { IsZero: false } id
+            && set.Directories.FirstOrDefault(d => d.DirectoryId == id) is { } wanted)
+        {
+            wanted.ThrowIfOffline();
+            return wanted;
+        }
+
+        var counts = set.Logs.Values.CountBy(static l => l.Directory).ToDictionary();
+        return set.Directories.Where(static d => !d.IsOffline).MinBy(d => counts.GetValueOrDefault(d))
+            ?? throw new StorageException("All log directories are offline.");
+    }
+}

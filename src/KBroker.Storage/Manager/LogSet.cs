@@ -1,0 +1,89 @@
+using System.Collections.Concurrent;
+using KBroker.Protocol;
+using KBroker.Storage.Log;
+
+namespace KBroker.Storage;
+
+/// <summary>The logs of a broker and their directories: what the parts of a <see cref="LogManager"/> share.</summary>
+internal sealed class LogSet(LogManagerOptions options, LogContext context, IReadOnlyList<LogDirectory> directories)
+{
+    private const string StraySuffix = "-stray";
+
+    /// <summary>How the name of a directory ends that is to be deleted.</summary>
+    public const string DeleteSuffix = "-delete";
+
+    public LogManagerOptions Options => options;
+
+    public LogContext Context => context;
+
+    /// <summary>In the order of the options; some may be offline.</summary>
+    public IReadOnlyList<LogDirectory> Directories => directories;
+
+    /// <summary>All open logs but the metadata log.</summary>
+    public ConcurrentDictionary<TopicPartition, PartitionLog> Logs { get; } = new();
+
+    /// <summary>Partitions that are not served because their files are damaged.</summary>
+    public ConcurrentDictionary<TopicPartition, CorruptLogException> Damaged { get; } = new();
+
+    /// <summary>What the checkpoints said of those, which must not be forgotten.</summary>
+    public ConcurrentDictionary<TopicPartition, DamagedLog> DamagedCheckpoints { get; } = new();
+
+    /// <summary>Held while logs are created, deleted, or all closed.</summary>
+    public Lock ChangeLock { get; } = new();
+
+    public IEnumerable<PartitionLog> LogsIn(LogDirectory directory) =>
+        Logs.Values.Where(l => l.Directory == directory);
+
+    /// <summary>How many logs of a directory are opened or closed at the same time.</summary>
+    public ParallelOptions Degree() =>
+        new() { MaxDegreeOfParallelism = Math.Max(1, options.RecoveryThreadsPerDirectory) };
+
+    /// <summary>Does something for every directory that works; one where it fails goes offline.</summary>
+    public void ForEachDirectory(string action, Action<LogDirectory> run)
+    {
+        foreach (var directory in directories.Where(static d => !d.IsOffline))
+        {
+            try
+            {
+                Guard(directory, action, run);
+            }
+            catch (StorageException)
+            {
+                // The directory is offline now, and it was logged; the others go on.
+            }
+        }
+    }
+
+    /// <summary>Does something for a directory, which goes offline when it fails.</summary>
+    public static void Guard(LogDirectory directory, string action, Action<LogDirectory> run)
+    {
+        directory.ThrowIfOffline();
+        try
+        {
+            run(directory);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw directory.Fail(action, exception);
+        }
+    }
+
+    /// <summary>The name of a directory that is to be deleted.</summary>
+    public string DoomedName(TopicPartition partition) => MarkedName(partition, DeleteSuffix);
+
+    /// <summary>The name of a directory that belongs to no partition.</summary>
+    public string StrayName(TopicPartition partition) => MarkedName(partition, StraySuffix);
+
+    /// <summary><c>topic-partition.uuid-suffix</c>, the topic cut so that the name stays within 255 bytes.</summary>
+    private string MarkedName(TopicPartition partition, string suffix)
+    {
+        const int maxBytes = 255;
+        Span<byte> id = stackalloc byte[Uuid.SizeInBytes];
+        options.NewUuid().Write(id);
+        var tail = $"-{partition.Partition}.{Convert.ToHexStringLower(id)}{suffix}";
+        return partition.Topic[..Math.Min(partition.Topic.Length, maxBytes - tail.Length)] + tail;
+    }
+}
+
+/// <summary>Where a damaged log lies, and what the checkpoint files said of it.</summary>
+internal readonly record struct DamagedLog(LogDirectory Directory, LogCheckpoints Checkpoints);
