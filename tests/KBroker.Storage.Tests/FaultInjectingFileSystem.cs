@@ -7,6 +7,7 @@ namespace KBroker.Storage.Tests;
 internal enum FileOperation
 {
     Open,
+    Create,
     Write,
     Flush,
     SetLength,
@@ -14,17 +15,22 @@ internal enum FileOperation
     Delete,
     CreateDirectory,
     FlushDirectory,
+    FlushAll,
 }
 
 /// <summary>
 /// The real file system, but any operation can be made to fail, a write can be torn, and a power cut forgets what was
-/// not flushed: file content behind the last flush, and the names of files whose directory was not flushed.
+/// not flushed: bytes since the last flush of a file, and names created, renamed or deleted since the last flush of
+/// their directory (<see cref="StableStorageModel"/>). Flushes reach the model only, not the real disk.
 /// </summary>
+/// <remarks>
+/// A flush that fails poisons its file, as on Linux: the kernel takes the pages for clean, a later flush of the same
+/// file succeeds, and the bytes are not on the disk.
+/// </remarks>
 internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, long> _flushedLengths = [];
-    private readonly HashSet<string> _unflushedNames = [];
+    private readonly StableStorageModel _model = new();
 
     /// <summary>Looks at an operation: null lets it pass, an exception makes it fail.</summary>
     public Func<FileOperation, string, Exception?>? Fault { get; set; }
@@ -32,28 +38,23 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
     /// <summary>Bytes of a failing write that still reach the file.</summary>
     public int TornBytes { get; set; }
 
+    /// <summary>Whether the platform can flush a whole file system.</summary>
+    public bool CanFlushAll { get; set; } = true;
+
+    /// <summary>Whether a failed flush of everything failed because of files in here, or of somebody else's.</summary>
+    public bool FlushAllFailsForOwnFiles { get; set; }
+
     /// <summary>Operations so far.</summary>
     public Dictionary<FileOperation, int> Counts { get; } = [];
 
     public IStorageFile Open(string path, FileOpenMode mode)
     {
-        Check(FileOperation.Open, path);
         var isNew = !inner.FileExists(path);
+        Check(isNew ? FileOperation.Create : FileOperation.Open, path);
+        // The model sees an existing directory or file before anything is done to it.
+        _model.Find(Path.GetDirectoryName(path)!);
         var file = inner.Open(path, mode);
-        lock (_lock)
-        {
-            if (isNew)
-            {
-                _unflushedNames.Add(path);
-                _flushedLengths[path] = 0;
-            }
-            else
-            {
-                _flushedLengths.TryAdd(path, file.Length);
-            }
-        }
-
-        return new FaultyFile(this, file);
+        return new FaultyFile(this, file, isNew ? _model.Created(path, isDirectory: false) : _model.Find(path));
     }
 
     public bool FileExists(string path) => inner.FileExists(path);
@@ -63,36 +64,32 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
     public void CreateDirectory(string path)
     {
         Check(FileOperation.CreateDirectory, path);
+        if (inner.DirectoryExists(path))
+            return;
+        if (Path.GetDirectoryName(path) is { } parent && !inner.DirectoryExists(parent))
+            CreateDirectory(parent);
         inner.CreateDirectory(path);
+        _model.Created(path, isDirectory: true);
     }
 
     public void DeleteFile(string path)
     {
         Check(FileOperation.Delete, path);
-        inner.DeleteFile(path);
-        lock (_lock)
-        {
-            _flushedLengths.Remove(path);
-            _unflushedNames.Remove(path);
-        }
+        if (inner.FileExists(path))
+            _model.Delete(path);
     }
 
     public void DeleteDirectory(string path)
     {
         Check(FileOperation.Delete, path);
-        inner.DeleteDirectory(path);
+        if (inner.DirectoryExists(path))
+            _model.Delete(path);
     }
 
     public void Rename(string from, string to)
     {
         Check(FileOperation.Rename, from);
-        inner.Rename(from, to);
-        lock (_lock)
-        {
-            if (_flushedLengths.Remove(from, out var length))
-                _flushedLengths[to] = length;
-            _unflushedNames.Remove(from);
-        }
+        _model.Rename(from, to, () => inner.Rename(from, to));
     }
 
     public IReadOnlyList<FileEntry> ListFiles(string path) => inner.ListFiles(path);
@@ -104,32 +101,18 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
     public void FlushDirectory(string path)
     {
         Check(FileOperation.FlushDirectory, path);
-        inner.FlushDirectory(path);
-        lock (_lock)
-            _unflushedNames.RemoveWhere(n => Path.GetDirectoryName(n) == path);
+        _model.FlushDirectory(path);
     }
+
+    public IFileSystemFlush? OpenFlushAll(string path) => CanFlushAll ? new FaultyFlush(this, path) : null;
 
     public IDisposable? TryLock(string path) => inner.TryLock(path);
 
     public (long TotalBytes, long UsableBytes) GetSpace(string path) => inner.GetSpace(path);
 
     /// <summary>Forgets what is not on stable storage. All files must be closed.</summary>
-    public void CutPower()
-    {
-        foreach (var path in _unflushedNames)
-            File.Delete(path);
-        foreach (var (path, length) in _flushedLengths)
-        {
-            if (!File.Exists(path))
-                continue;
-            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
-            if (RandomAccess.GetLength(file) > length)
-                RandomAccess.SetLength(file, length);
-        }
-
-        _unflushedNames.Clear();
-        _flushedLengths.Clear();
-    }
+    /// <param name="luck">Decides how much of it is there all the same; null: nothing.</param>
+    public void CutPower(Random? luck = null) => _model.CutPower(luck);
 
     private void Check(FileOperation operation, string path)
     {
@@ -139,7 +122,31 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
             throw exception;
     }
 
-    private sealed class FaultyFile(FaultInjectingFileSystem owner, IStorageFile inner) : IStorageFile
+    private sealed class FaultyFlush(FaultInjectingFileSystem owner, string path) : IFileSystemFlush
+    {
+        public void Flush()
+        {
+            try
+            {
+                owner.Check(FileOperation.FlushAll, path);
+            }
+            catch
+            {
+                if (owner.FlushAllFailsForOwnFiles)
+                    owner._model.FlushAllFailed();
+                throw;
+            }
+
+            owner._model.FlushAll();
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+
+    private sealed class FaultyFile(
+        FaultInjectingFileSystem owner, IStorageFile inner, StableStorageModel.Node node) : IStorageFile
     {
         public string Path => inner.Path;
 
@@ -149,6 +156,7 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
 
         public void Write(ReadOnlySpan<byte> bytes, long position)
         {
+            owner._model.Overwriting(node, position, bytes.Length, ReadOld);
             try
             {
                 owner.Check(FileOperation.Write, Path);
@@ -173,22 +181,22 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
 
         public int Read(Span<byte> destination, long position) => inner.Read(destination, position);
 
-        public void Flush()
-        {
-            owner.Check(FileOperation.Flush, Path);
-            inner.Flush();
-            lock (owner._lock)
-                owner._flushedLengths[Path] = inner.Length;
-        }
+        public void Flush() => owner._model.FlushFile(
+            node, () => inner.Length, () => owner.Check(FileOperation.Flush, Path));
 
         public void SetLength(long length)
         {
             owner.Check(FileOperation.SetLength, Path);
+            owner._model.Overwriting(node, length, long.MaxValue - length, ReadOld);
             inner.SetLength(length);
-            lock (owner._lock)
-                owner._flushedLengths[Path] = Math.Min(length, owner._flushedLengths.GetValueOrDefault(Path));
         }
 
         public void Dispose() => inner.Dispose();
+
+        private byte[] ReadOld(long position, int count)
+        {
+            var bytes = new byte[count];
+            return bytes[..inner.Read(bytes, position)];
+        }
     }
 }

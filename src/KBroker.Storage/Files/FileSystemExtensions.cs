@@ -33,6 +33,22 @@ public static class FileSystemExtensions
     public static void WriteAtomically(this IFileSystem files, string path, string content) =>
         WriteAtomically(files, path, Encoding.UTF8.GetBytes(content));
 
+    /// <summary>Creates a directory and its missing parents, so that a power cut does not take them away.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">Full path.</param>
+    public static void CreateDirectoryDurably(this IFileSystem files, string path)
+    {
+        var missing = new Stack<string>();
+        for (var at = path; at is not null && !files.DirectoryExists(at); at = System.IO.Path.GetDirectoryName(at))
+            missing.Push(at);
+        while (missing.TryPop(out var next))
+        {
+            files.CreateDirectory(next);
+            if (System.IO.Path.GetDirectoryName(next) is { } parent)
+                files.FlushDirectory(parent);
+        }
+    }
+
     /// <summary>Reads a small text file whole.</summary>
     /// <param name="files">The file system.</param>
     /// <param name="path">The file.</param>

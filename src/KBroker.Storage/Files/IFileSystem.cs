@@ -75,6 +75,14 @@ public interface IFileSystem
     /// <param name="path">Full path.</param>
     void FlushDirectory(string path);
 
+    /// <summary>
+    /// Opens a way to put everything written to a file system on stable storage at once, contents and names. It is
+    /// opened before the writes whose failures it shall report, and kept open.
+    /// </summary>
+    /// <param name="path">Full path of a directory in it.</param>
+    /// <returns>Null where the platform or the file system has nothing of the kind that reports every error.</returns>
+    IFileSystemFlush? OpenFlushAll(string path) => null;
+
     /// <summary>Takes a lock that other processes, and other brokers of this process, respect.</summary>
     /// <param name="path">Full path of the lock file; created when missing, never deleted.</param>
     /// <returns>The lock, given up by disposing it; null when someone else holds it.</returns>
@@ -84,6 +92,17 @@ public interface IFileSystem
     /// <param name="path">Full path of a directory.</param>
     /// <returns>All bytes, and those that a broker could still use.</returns>
     (long TotalBytes, long UsableBytes) GetSpace(string path);
+}
+
+/// <summary>Flushes a whole file system; see <see cref="IFileSystem.OpenFlushAll"/>.</summary>
+public interface IFileSystemFlush : IDisposable
+{
+    /// <summary>
+    /// Puts everything that was written before the call on stable storage, also what others wrote to the same file
+    /// system. Fails when writing back failed for any file of it since the last call: whose file that was is found by
+    /// flushing the files one by one, where the system reports the same failure once more.
+    /// </summary>
+    void Flush();
 }
 
 /// <summary>A file name and its size.</summary>

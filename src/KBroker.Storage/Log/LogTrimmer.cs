@@ -128,6 +128,9 @@ internal sealed class LogTrimmer(
         foreach (var segment in all[(keep + 1)..])
             DeleteNow(segment);
         place.Segment.TruncateTo(position, newEnd);
+        // What was cut off must not come back after a power cut, behind or instead of what is appended next.
+        place.Segment.File.File.Flush();
+        state.Context.Files.FlushDirectory(state.Path);
         state.Epochs.TruncateFromEnd(newEnd);
         state.End.Reset(newEnd, place.Segment, position);
         new ProducerReplay(state.Context, state.Path, state.Producers).Run(state.Segments.All, newEnd, newEnd);

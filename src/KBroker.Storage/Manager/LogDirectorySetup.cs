@@ -1,5 +1,6 @@
 using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Files;
 using KBroker.Storage.Log;
 using Microsoft.Extensions.Logging;
 
@@ -56,7 +57,7 @@ internal sealed class LogDirectorySetup(LogManagerOptions options, LogContext co
     {
         try
         {
-            context.Files.CreateDirectory(directory.Path);
+            context.Files.CreateDirectoryDurably(directory.Path);
             Locks.Add(context.Files.TryLock(Path.Combine(directory.Path, LockFileName))
                 ?? throw new LogDirectoryException($"Log directory {directory.Path} is in use by another broker: its "
                     + $"{LockFileName} is locked. Stop that one, or give this one another log.dirs."));
