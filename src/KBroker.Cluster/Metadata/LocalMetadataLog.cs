@@ -4,6 +4,7 @@ using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -137,12 +138,14 @@ public sealed class LocalMetadataLog : IMetadataLog
             ? (short)1 : (short)0)
             .Write(_options.Files, _log.Path);
         _leaderEpoch = epoch;
+        CrashPoint.Reached("metadata.epoch-written");
         AppendLeaderChange(epoch);
         if (_hasOpenTransaction)
             Append([new(new AbortTransactionRecord { Reason = "leader change" }, 0)]);
         _hasOpenTransaction = false;
         if (PendingImage.Features.MetadataVersion == 0)
             AppendBootstrap();
+        CrashPoint.Reached("metadata.leader-appended");
         _log.Flush();
         Publish();
         _logger.LogInformation(
@@ -182,8 +185,11 @@ public sealed class LocalMetadataLog : IMetadataLog
     /// <exception cref="StorageException">Flushing failed; nothing is published, the log is offline.</exception>
     public async ValueTask CommitAsync()
     {
+        CrashPoint.Reached("metadata.appended");
         await _log.FlushUpToAsync(_log.LogEndOffset);
+        CrashPoint.Reached("metadata.flushed");
         Publish();
+        CrashPoint.Reached("metadata.published");
         SnapshotIfDue();
     }
 
@@ -382,7 +388,9 @@ public sealed class LocalMetadataLog : IMetadataLog
                 return;
             // First the start moves, so that no start of the log is ever without its snapshot.
             _log.DeleteRecordsBefore(snapshots[1].EndOffset);
+            CrashPoint.Reached("snapshot.log-cut");
             _options.Files.DeleteFile(Path.Combine(directory, oldest.Name));
+            CrashPoint.Reached("snapshot.old-deleted");
             total -= oldest.Length;
             snapshots.RemoveAt(0);
         }

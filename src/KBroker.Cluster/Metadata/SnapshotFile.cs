@@ -2,6 +2,7 @@ using System.Globalization;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 
 namespace KBroker.Cluster.Metadata;
@@ -162,11 +163,15 @@ internal static class SnapshotFile
                 Put(MetadataBatches.Data(values, offset, epoch, nowMs), values.Count);
             Put(MetadataBatches.Control([(ControlRecordType.SnapshotFooter, new SnapshotFooterRecord())], offset, epoch,
                 nowMs), 1);
+            CrashPoint.Reached("snapshot.written", path);
             file.Flush();
         }
 
+        CrashPoint.Reached("snapshot.flushed", path);
         files.Rename(unfinished, path);
+        CrashPoint.Reached("snapshot.renamed", path);
         files.FlushDirectory(Path.GetDirectoryName(path)!);
+        CrashPoint.Reached("snapshot.done", path);
         return position;
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 
 namespace KBroker.Storage.Checkpoints;
@@ -43,6 +44,7 @@ internal static class CleanShutdownFile
         if (!Exists(files, directory))
             return;
         files.DeleteFile(Path.Combine(directory, FileName));
+        CrashPoint.Reached("open.clean-mark-deleted");
         files.FlushDirectory(directory);
     }
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using KBroker.Protocol;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 
 namespace KBroker.Storage.Checkpoints;
@@ -48,7 +49,9 @@ internal static class PartitionMetadataFile
             file.Write(Encoding.UTF8.GetBytes($"{VersionKey}0\n{TopicIdKey}{topicId}\n"), 0);
         }
 
+        CrashPoint.Reached("partition-metadata.written");
         files.Rename(path + ".tmp", path);
+        CrashPoint.Reached("partition-metadata.renamed");
     }
 
     /// <summary>Puts the file on stable storage, where there is one.</summary>

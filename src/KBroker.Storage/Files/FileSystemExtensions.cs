@@ -1,4 +1,5 @@
 using System.Text;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Storage.Files;
 
@@ -19,11 +20,15 @@ public static class FileSystemExtensions
         {
             file.SetLength(0);
             file.Write(content, 0);
+            CrashPoint.Reached("replace.written", path);
             file.Flush();
         }
 
+        CrashPoint.Reached("replace.flushed", path);
         files.Rename(temporary, path);
+        CrashPoint.Reached("replace.renamed", path);
         files.FlushDirectory(System.IO.Path.GetDirectoryName(path)!);
+        CrashPoint.Reached("replace.done", path);
     }
 
     /// <summary>As above, with text in UTF-8.</summary>

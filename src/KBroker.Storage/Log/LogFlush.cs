@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Producers;
 using KBroker.Storage.Segments;
 
@@ -127,6 +128,7 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
 
             if (target <= RecoveryPoint && finished.Length == 0 && !names)
                 return;
+            CrashPoint.Reached("flush.begin");
             try
             {
                 FlushFiles(finished, active, names, parent, path);
@@ -136,6 +138,7 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
                 throw directory.Fail($"flushing {path}", exception);
             }
 
+            CrashPoint.Reached("flush.done");
             if (target > RecoveryPoint)
                 Volatile.Write(ref _recoveryPoint, target);
             Volatile.Write(ref _lastFlushMs, context.NowMs);
@@ -163,6 +166,7 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
 
         if (Array.TrueForAll(finished, f => f.Segment != active))
             active.Flush(withIndexes: false);
+        CrashPoint.Reached("flush.files-flushed");
         epochs.Flush();
         if (names)
             context.Files.FlushDirectory(path);

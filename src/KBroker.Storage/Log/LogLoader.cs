@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 using KBroker.Storage.Indexes;
 using KBroker.Storage.Producers;
@@ -201,6 +202,7 @@ internal sealed class LogLoader(
                 $"the log ends with offset {end - 1}, but everything below {recoveryPoint} was on stable storage");
         }
 
+        CrashPoint.Reached("recovery.scanned");
         return [.. _segments.Skip(first)];
     }
 
@@ -223,6 +225,7 @@ internal sealed class LogLoader(
             found.NextOffset - 1,
             found.Problem);
         segment.TruncateTo(segment.SizeInBytes, found.NextOffset);
+        CrashPoint.Reached("recovery.cut");
         if (index == _segments.Count - 1)
             return;
         context.Logger.LogWarning(

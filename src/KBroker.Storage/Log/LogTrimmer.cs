@@ -1,3 +1,4 @@
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Producers;
 using KBroker.Storage.Segments;
 
@@ -26,10 +27,13 @@ internal sealed class LogTrimmer(
             MoveStart(offset);
         }
 
+        CrashPoint.Reached("delete-records.moved");
         // The new start is safe before a file goes, so that a crash cannot bring it back.
         state.Directory.CheckpointLogStartOffsets();
+        CrashPoint.Reached("delete-records.checkpointed");
         lock (state.Lock)
             removed = RemoveSegmentsBeforeStart();
+        CrashPoint.Reached("delete-records.removed");
         deleteLater(removed, state.Config.FileDeleteDelayMs);
     }
 
@@ -48,12 +52,16 @@ internal sealed class LogTrimmer(
                 return 0;
             if (count == all.Length)
                 RollActive();
+            CrashPoint.Reached("retention.decided");
             MoveStart(Math.Max(state.StartOffset, state.Segments.All[count].BaseOffset));
         }
 
+        CrashPoint.Reached("retention.moved");
         state.Directory.CheckpointLogStartOffsets();
+        CrashPoint.Reached("retention.checkpointed");
         lock (state.Lock)
             removed = RemoveSegmentsBeforeStart();
+        CrashPoint.Reached("retention.removed");
         deleteLater(removed, state.Config.FileDeleteDelayMs);
         return removed.Count;
     }
@@ -93,6 +101,7 @@ internal sealed class LogTrimmer(
             foreach (var segment in removed)
             {
                 segment.RenameWithSuffix(SegmentPaths.Deleted);
+                CrashPoint.Reached("retention.segment-renamed");
                 state.Context.Files.DeleteFile(SegmentPaths.Of(state.Path, segment.BaseOffset, SegmentPaths.Snapshot));
             }
         }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using KBroker.Protocol.Records;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Producers;
 using KBroker.Storage.Segments;
 
@@ -117,11 +118,13 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
                 Roll();
             var segment = state.Segments.Active;
             segment.Append(work.BuildGather(), headers, work.TotalBytes, config.IndexIntervalBytes);
+            CrashPoint.Reached("append.indexed");
             for (var i = 0; i < headers.Length; i++)
                 Follow(segment, headers[i], work.Batches[i]);
             // Before the end moves, so that no reader sees a transaction's records and not its start.
             state.PublishFirstUnstableOffset();
             state.End.Set(headers[^1].NextOffset, segment, segment.SizeInBytes);
+            CrashPoint.Reached("append.done");
         }
         catch (Exception exception) when (LogState.IsFailure(exception))
         {
@@ -164,10 +167,13 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         if (active.SizeInBytes == 0 && active.BaseOffset == offset)
             return;
         active.SealIndexes();
+        CrashPoint.Reached("roll.sealed");
         var snapshot = TakeSnapshot(offset);
+        CrashPoint.Reached("roll.snapshot-written");
         state.Flush.AddSealed(active, snapshot);
         var jitterMs = state.Context.RollJitterMs(state.Config);
         var segment = LogSegment.Create(state.Context.Files, state.Path, offset, state.Context.NowMs, jitterMs);
+        CrashPoint.Reached("roll.created");
         state.Segments.Add(segment);
         state.End.Set(offset, segment, 0);
         state.Context.Metrics.Rolled();

@@ -2,6 +2,7 @@ using System.Buffers;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Log;
 using KBroker.Storage.Segments;
 
@@ -367,6 +368,7 @@ public sealed class PartitionLog
         try
         {
             Flush();
+            CrashPoint.Reached("flush.before-ack");
             round?.SetResult();
         }
         catch (ObjectDisposedException) when (_state.IsClosed)

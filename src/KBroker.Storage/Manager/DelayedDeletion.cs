@@ -1,3 +1,4 @@
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Log;
 using KBroker.Storage.Segments;
 using Microsoft.Extensions.Logging;
@@ -23,7 +24,12 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
     }
 
     /// <summary>Deletes a renamed directory.</summary>
-    public void DeleteDirectory(string path, long delayMs) => After(delayMs, () => context.Files.DeleteDirectory(path));
+    public void DeleteDirectory(string path, long delayMs) => After(delayMs, () =>
+    {
+        CrashPoint.Reached("delete.delay-over");
+        context.Files.DeleteDirectory(path);
+        CrashPoint.Reached("delete.directory-removed");
+    });
 
     public void Dispose()
     {
@@ -42,6 +48,7 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
         {
             segment.Dispose();
             context.Files.DeleteFile(segment.File.Path);
+            CrashPoint.Reached("retention.file-deleted");
             context.Files.DeleteFile(segment.OffsetIndex.Path);
             context.Files.DeleteFile(segment.TimeIndex.Path);
             context.Files.DeleteFile(segment.TransactionIndex.Path);

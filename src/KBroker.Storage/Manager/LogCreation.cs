@@ -1,4 +1,5 @@
 using KBroker.Protocol;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Storage;
 
@@ -21,6 +22,7 @@ internal sealed class LogCreation(
             try
             {
                 var log = opener.Create(directory, partition, topicId, config);
+                CrashPoint.Reached("create.opened");
                 set.Logs[partition] = log;
                 return log;
             }
@@ -44,9 +46,12 @@ internal sealed class LogCreation(
                 // A recovery point left behind would not fit a new log of the same name.
                 checkpointing.WriteRecoveryPoints(log.Directory);
                 checkpointing.WriteLogStartOffsets(log.Directory);
+                CrashPoint.Reached("delete.checkpointed");
                 log.RenameDirectory(Path.Combine(log.Directory.Path, set.DoomedName(partition)));
+                CrashPoint.Reached("delete.renamed");
                 log.Abandon();
                 set.Context.Files.FlushDirectory(log.Directory.Path);
+                CrashPoint.Reached("delete.flushed");
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {

@@ -1,5 +1,6 @@
 using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Storage;
@@ -30,6 +31,7 @@ internal sealed class LogDirectoryLoader(
                 recoveryPoints.GetValueOrDefault(partition), starts.GetValueOrDefault(partition));
             LoadLog(directory, partition, checkpoints, isClean, configOf);
         });
+        CrashPoint.Reached("open.logs-opened");
         if (partitions.Count > 0)
         {
             set.Context.Logger.LogInformation(
@@ -75,5 +77,6 @@ internal sealed class LogDirectoryLoader(
         set.Context.Logger.LogWarning(
             "{Directory} belongs to no partition of this broker; it becomes {Stray}.", path, stray);
         set.Context.Files.Rename(path, stray);
+        CrashPoint.Reached("open.stray-renamed");
     }
 }

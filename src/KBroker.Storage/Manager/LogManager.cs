@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Log;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -212,7 +213,9 @@ public sealed class LogManager : IDisposable
         }
 
         StopTimers();
+        CrashPoint.Reached("close.begin");
         Parallel.ForEach(Logs, _set.Degree(), static log => log.Close());
+        CrashPoint.Reached("close.logs-closed");
         _metadataLog?.Close();
         foreach (var directory in Directories)
             directory.Flusher.Dispose();
@@ -222,6 +225,7 @@ public sealed class LogManager : IDisposable
             {
                 _checkpointing.WriteRecoveryPoints(directory);
                 _checkpointing.WriteLogStartOffsets(directory);
+                CrashPoint.Reached("close.checkpointed");
                 // The next start must look at a damaged log as this one did.
                 if (_set.DamagedCheckpoints.Values.All(d => d.Directory != directory))
                     CleanShutdownFile.Write(_context.Files, directory.Path, brokerEpoch);

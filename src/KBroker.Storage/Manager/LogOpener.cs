@@ -1,5 +1,6 @@
 using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Log;
 using KBroker.Storage.Producers;
 using Microsoft.Extensions.Logging;
@@ -23,6 +24,7 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
     {
         var path = Path.Combine(directory.Path, partition.ToString());
         context.Files.CreateDirectory(path);
+        CrashPoint.Reached("create.directory");
         if (!topicId.IsZero)
             PartitionMetadataFile.Write(context.Files, path, topicId);
         return Load(directory, partition, path, topicId, config, default, isClean: true, isNew: true);

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using KBroker.Protocol.Records;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 using KBroker.Storage.Indexes;
 
@@ -122,6 +123,7 @@ internal sealed class LogSegment : IDisposable
             File.File.Write(bytes[0].Span, position);
         else
             File.File.Write(bytes, position);
+        CrashPoint.Reached("append.written");
         foreach (ref readonly var header in headers)
         {
             IndexBatch(header, position, indexIntervalBytes);
@@ -278,8 +280,10 @@ internal sealed class LogSegment : IDisposable
     public void RenameWithSuffix(string suffix)
     {
         File.Rename(File.Path + suffix);
+        CrashPoint.Reached("segment.log-renamed");
         OffsetIndex.Rename(OffsetIndex.Path + suffix);
         TimeIndex.Rename(TimeIndex.Path + suffix);
+        CrashPoint.Reached("segment.indexes-renamed");
         TransactionIndex.Rename(TransactionIndex.Path + suffix);
     }
 

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+
+namespace KBroker.Storage.Crashing;
+
+/// <summary>
+/// Named places at which a test lets the process die, as kill -9 would: see README.md of this folder, which lists them.
+/// </summary>
+/// <remarks>
+/// Only a build with <c>-p:KBrokerCrashPoints=true</c> knows them. In every other build the calls are not compiled,
+/// their names are in no assembly, and what stands here is an empty method (a test looks). The environment variable
+/// <c>KBROKER_CRASH_AT</c> says where to die: <c>name</c>, <c>name@detail</c>, or either with <c>:n</c>, the n-th pass
+/// from the start of the process on, counted from 1.
+/// <para>
+/// What is counted is static, against the rule of the house, because what dies is the process: two brokers in one could
+/// not die apart. It exists in that test build alone.
+/// </para>
+/// </remarks>
+public static class CrashPoint
+{
+    /// <summary>Passes a place; the process ends here when it was told to.</summary>
+    /// <param name="name">The place, as in the list: lowercase words, the area first.</param>
+    /// <param name="detail">What is worked on, where one place serves several things: a file's path, of which the name
+    /// counts.</param>
+    [Conditional("KBROKER_CRASH_POINTS")]
+    public static void Reached(string name, string? detail = null)
+    {
+#if KBROKER_CRASH_POINTS
+        if (Wanted is not { } wanted || wanted.Name != name)
+            return;
+        if (wanted.Detail is not null && wanted.Detail != Path.GetFileName(detail))
+            return;
+        if (Interlocked.Increment(ref _passes) == wanted.Pass)
+            Die(name, detail);
+#endif
+    }
+
+#if KBROKER_CRASH_POINTS
+    private static readonly (string Name, string? Detail, long Pass)? Wanted =
+        Parse(Environment.GetEnvironmentVariable("KBROKER_CRASH_AT"));
+
+    private static long _passes;
+
+    private static (string Name, string? Detail, long Pass)? Parse(string? text)
+    {
+        if (string.IsNullOrEmpty(text))
+            return null;
+        var pass = 1L;
+        if (text.LastIndexOf(':') is var colon and > 0)
+        {
+            pass = long.Parse(text.AsSpan(colon + 1), System.Globalization.CultureInfo.InvariantCulture);
+            text = text[..colon];
+        }
+
+        var at = text.IndexOf('@', StringComparison.Ordinal);
+        return at < 0 ? (text, null, pass) : (text[..at], text[(at + 1)..], pass);
+    }
+
+    private static void Die(string name, string? detail)
+    {
+        // Unbuffered, so that it is out before the process is gone.
+        Console.Error.WriteLine($"KBROKER_CRASH_AT reached: {name} {detail}");
+        Console.Error.Flush();
+        using var self = Process.GetCurrentProcess();
+        self.Kill();
+        // The signal may take a moment, in which this thread must not go on.
+        Thread.Sleep(Timeout.Infinite);
+    }
+#endif
+}
