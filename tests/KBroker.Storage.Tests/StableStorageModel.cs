@@ -7,13 +7,13 @@ namespace KBroker.Storage.Tests;
 /// sees: names since the last flush of their directory, bytes since the last flush of their file.
 /// </summary>
 /// <remarks>
-/// A node is a file or directory whatever its name. A directory has two tables of names, the current one and the stable
-/// one, and the list of changes that lead from one to the other. Whatever is deleted or replaced waits in a trash folder
-/// until no stable table names it, so that it can come back. A file has a stable length, and an undo list of the bytes
-/// below that length that were overwritten or cut off since.
+/// A node is a file or directory whatever its name. A directory has two tables of names, the current one and the
+/// stable one, and the list of changes that lead from one to the other. Whatever is deleted or replaced waits in a
+/// trash folder until no stable table names it, so that it can come back. A file has a stable length, and an undo list
+/// of the bytes below that length that were overwritten or cut off since.
 /// Example: <c>a.tmp</c> is created, written, flushed, and renamed to <c>a</c>, which existed. Stable are: the old
-/// <c>a</c>. Pending: {a.tmp: new}, then {a.tmp: none, a: new}. A cut now takes the new file away and brings the old one
-/// back; after the directory's flush it leaves the new one.
+/// <c>a</c>. Pending: {a.tmp: new}, then {a.tmp: none, a: new}. A cut now takes the new file away and brings the old
+/// one back; after the directory's flush it leaves the new one.
 /// </remarks>
 internal sealed class StableStorageModel
 {
@@ -107,7 +107,7 @@ internal sealed class StableStorageModel
         }
     }
 
-    /// <summary>A flush of the whole file system failed because of files in here: what was not stable is lost.</summary>
+    /// <summary>A flush of everything failed because of files in here: what was not stable is lost.</summary>
     public void FlushAllFailed()
     {
         lock (_lock)
