@@ -154,7 +154,8 @@ public sealed class ListenerConfigurationTests
         Assert.Equal(6, overrides[IPAddress.IPv6Loopback]);
         Assert.Equal(7, overrides[IPAddress.Parse("10.0.0.1")]);
         var error = Assert.Throws<ListenerConfigurationException>(() => NetworkOptions.ResolveOverrides(
-            limits, _ => throw new System.Net.Sockets.SocketException((int)System.Net.Sockets.SocketError.HostNotFound)));
+            limits,
+            _ => throw new System.Net.Sockets.SocketException((int)System.Net.Sockets.SocketError.HostNotFound)));
         Assert.Equal("max.connections.per.ip.overrides", error.Key);
         Assert.Contains("'box'", error.Message, StringComparison.Ordinal);
     }
