@@ -5,8 +5,10 @@ is the real `kbroker` executable, or Apache Kafka with `--target kafka`: one pro
 fresh temporary directory, stopped by SIGTERM. Its log is printed when a test of the suite failed.
 """
 import argparse
+import errno
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,7 +21,7 @@ import traceback
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-START_SECONDS = 60
+START_SECONDS = 120
 STOP_SECONDS = 30
 
 
@@ -51,18 +53,25 @@ def need_tool(name):
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listened on a moment ago, all different."""
+    """Ports of 127.0.0.1 that nobody listened on a moment ago, all different. They lie below those that the system gives to
+    outgoing connections: such a one could be gone again before a broker that starts slowly binds it."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:
-            s.bind(("127.0.0.1", 0))
+            while True:
+                try:
+                    s.bind(("127.0.0.1", random.randrange(10000, 20000)))
+                    break
+                except OSError as problem:
+                    if problem.errno != errno.EADDRINUSE:
+                        raise
         return [s.getsockname()[1] for s in sockets]
     finally:
         for s in sockets:
             s.close()
 
 
-def poll(what, condition, seconds=30, interval=0.05):
+def poll(what, condition, seconds=60, interval=0.05):
     """Waits until condition() is truthy, and returns its value; a timeout names what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -155,7 +164,7 @@ class Broker:
         """Ready means: Metadata version 1 names at least one broker."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2) as s:
-                s.settimeout(5)
+                s.settimeout(20)
                 s.sendall(frame(3, 1, struct.pack(">i", 0)))
                 body = read_frame(s)
                 return struct.unpack_from(">i", body, 4)[0] > 0
@@ -340,7 +349,7 @@ def equal(actual, expected, what="value"):
         raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
-def run_command(arguments, stdin=None, seconds=60, check=True, env=None):
+def run_command(arguments, stdin=None, seconds=120, check=True, env=None):
     """Runs a tool; stdout as text. With check, a non-zero exit fails with the tool's own words."""
     done = subprocess.run(arguments, input=stdin, capture_output=True, timeout=seconds, env=env)
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")

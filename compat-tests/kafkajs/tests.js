@@ -19,7 +19,7 @@ const { ZstdCodec } = require('zstd-codec')
 const bootstrap = process.env.KBROKER_BOOTSTRAP
 const dataFolder = process.env.KBROKER_DATA
 const filters = (process.env.KBROKER_FILTER || '').split('\n').filter(Boolean)
-const kafka = new Kafka({ clientId: 'compat', brokers: [bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 3 } })
+const kafka = new Kafka({ clientId: 'compat', brokers: [bootstrap], logLevel: logLevel.NOTHING, connectionTimeout: 20000, retry: { retries: 3 } })
 const admin = kafka.admin()
 
 // lz4js leaves the flag "blocks are independent" unset, and Kafka refuses such frames. Its blocks are (one a frame here),
@@ -68,8 +68,8 @@ async function withCluster(action) {
     brokers: [bootstrap],
     socketFactory: createSocketFactory(),
     clientId: 'compat',
-    connectionTimeout: 2000,
-    authenticationTimeout: 2000,
+    connectionTimeout: 20000,
+    authenticationTimeout: 20000,
     metadataMaxAge: 300000,
     offsets: new Map(),
   })

@@ -21,7 +21,7 @@ public sealed class FlushTests
         };
         var first = storage.Log.FlushUpToAsync(storage.AppendOk(TestStorage.Batch(1)).NextOffset).AsTask();
         var waiters = new List<Task>();
-        Assert.True(SpinWait.SpinUntil(() => files.Counts[FileOperation.Flush] > before, TimeSpan.FromSeconds(10)));
+        Assert.True(SpinWait.SpinUntil(() => files.Counts[FileOperation.Flush] > before, TimeSpan.FromSeconds(60)));
         for (var i = 0; i < 50; i++)
             waiters.Add(storage.Log.FlushUpToAsync(storage.AppendOk(TestStorage.Batch(1)).NextOffset).AsTask());
         Assert.All(waiters, w => Assert.False(w.IsCompleted));

@@ -48,11 +48,11 @@ internal static class Eventually
 {
     public static void True(Func<bool> condition, string what)
     {
-        var deadline = DateTime.UtcNow.AddSeconds(30);
+        var deadline = DateTime.UtcNow.AddSeconds(120);
         var wait = new SpinWait();
         while (!condition())
         {
-            Assert.True(DateTime.UtcNow < deadline, $"Not reached in 30 s: {what}.");
+            Assert.True(DateTime.UtcNow < deadline, $"Not reached in 120 s: {what}.");
             wait.SpinOnce();
         }
     }
@@ -68,6 +68,6 @@ internal static class Eventually
                 body();
             },
             TaskCreationOptions.LongRunning)).ToArray();
-        Task.WhenAll(tasks).WaitAsync(TimeSpan.FromSeconds(60)).GetAwaiter().GetResult();
+        Task.WhenAll(tasks).WaitAsync(TimeSpan.FromSeconds(300)).GetAwaiter().GetResult();
     }
 }

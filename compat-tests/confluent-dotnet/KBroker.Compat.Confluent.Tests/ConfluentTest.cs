@@ -13,7 +13,7 @@ public sealed class OneBroker : ICollectionFixture<ConfluentFixture>
 [Collection(OneBroker.Name)]
 public abstract class ConfluentTest : IDisposable
 {
-    private protected static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private protected static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     protected ConfluentTest(ConfluentFixture fixture)
     {
@@ -36,7 +36,7 @@ public abstract class ConfluentTest : IDisposable
         {
             BootstrapServers = Fixture.Broker.Bootstrap,
             LingerMs = 5,
-            MessageTimeoutMs = 20000,
+            MessageTimeoutMs = 60000,
         };
         configure?.Invoke(config);
         return new ProducerBuilder<byte[]?, byte[]?>(config).SetLogHandler((_, _) => { }).Build();

@@ -94,11 +94,11 @@ public sealed class SeekTests(ConfluentFixture fixture) : ConfluentTest(fixture)
     public async Task A_waiting_consumer_gets_what_is_produced_later()
     {
         var topic = await Fixture.CreateTopicAsync();
-        using var consumer = Consumer(c => c.FetchWaitMaxMs = 20_000);
+        using var consumer = Consumer(c => c.FetchWaitMaxMs = 50_000);
         consumer.Assign(new TopicPartitionOffset(topic, 0, 0));
         Assert.Null(consumer.Consume(TimeSpan.FromMilliseconds(500)));
         Produce(topic, ["late"]);
-        Assert.Equal("late", Text(consumer.Consume(TimeSpan.FromSeconds(10))?.Message.Value));
+        Assert.Equal("late", Text(consumer.Consume(TimeSpan.FromSeconds(40))?.Message.Value));
         consumer.Close();
     }
 

@@ -12,7 +12,7 @@ namespace KBroker.Compat.Harness;
 /// </summary>
 public sealed class BrokerProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(120);
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(30);
     private readonly StringBuilder _log = new();
     private readonly Process _process;
@@ -71,7 +71,7 @@ public sealed class BrokerProcess : IAsyncDisposable
 
     /// <summary>Starts a broker of the chosen target and waits until it answers.</summary>
     /// <param name="overrides">Broker settings beside the harness's own, as <c>key=value</c>.</param>
-    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in a minute.</exception>
+    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in two minutes.</exception>
     public static async Task<BrokerProcess> StartAsync(params string[] overrides)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("kbroker-compat-").FullName;
@@ -176,9 +176,28 @@ public sealed class BrokerProcess : IAsyncDisposable
     {
         using var first = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         using var second = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        first.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        second.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return (((IPEndPoint)first.LocalEndPoint!).Port, ((IPEndPoint)second.LocalEndPoint!).Port);
+        return (BindFree(first), BindFree(second));
+    }
+
+    /// <summary>
+    /// Below the ports that the system gives to outgoing connections: such a one could be gone again before a broker
+    /// that starts slowly binds it.
+    /// </summary>
+    private static int BindFree(Socket socket)
+    {
+        while (true)
+        {
+            var port = Random.Shared.Next(10_000, 20_000);
+            try
+            {
+                socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+                return port;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                // Try another.
+            }
+        }
     }
 
     private void Append(string? line)

@@ -8,11 +8,11 @@ public static class Poll
     /// <summary>Asks <paramref name="condition"/> until it is true.</summary>
     /// <param name="what">What is waited for; the text of the failure.</param>
     /// <param name="condition">Asked about twenty times a second.</param>
-    /// <param name="limit">How long; 30 s when not given.</param>
+    /// <param name="limit">How long; 60 s when not given.</param>
     /// <exception cref="TimeoutException">The condition was not true in time.</exception>
     public static async Task UntilAsync(string what, Func<Task<bool>> condition, TimeSpan? limit = null)
     {
-        var wait = limit ?? TimeSpan.FromSeconds(30);
+        var wait = limit ?? TimeSpan.FromSeconds(60);
         var started = TimeProvider.System.GetTimestamp();
         while (!await condition())
         {
@@ -25,7 +25,7 @@ public static class Poll
     /// <summary>Asks <paramref name="condition"/> until it is true; see the other overload.</summary>
     /// <param name="what">What is waited for; the text of the failure.</param>
     /// <param name="condition">Asked about twenty times a second.</param>
-    /// <param name="limit">How long; 30 s when not given.</param>
+    /// <param name="limit">How long; 60 s when not given.</param>
     /// <exception cref="TimeoutException">The condition was not true in time.</exception>
     public static Task UntilAsync(string what, Func<bool> condition, TimeSpan? limit = null) =>
         UntilAsync(what, () => Task.FromResult(condition()), limit);

@@ -11,7 +11,7 @@ namespace KBroker.Compat.Harness;
 /// </summary>
 public sealed class RawConnection : IDisposable
 {
-    private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(40);
 
     private RawConnection(Socket socket) => Socket = socket;
 
@@ -69,7 +69,7 @@ public sealed class RawConnection : IDisposable
 
     /// <summary>Reads one response frame; the result starts with the correlation id.</summary>
     /// <exception cref="IOException">The broker closed the connection, or answered with an absurd length.</exception>
-    /// <exception cref="OperationCanceledException">No answer in ten seconds.</exception>
+    /// <exception cref="OperationCanceledException">No answer in forty seconds.</exception>
     public async Task<byte[]> ReceiveFrameAsync()
     {
         using var limit = new CancellationTokenSource(AnswerLimit);
@@ -79,7 +79,7 @@ public sealed class RawConnection : IDisposable
         return await ExactlyAsync(length, limit.Token);
     }
 
-    /// <summary>True when the broker closes or resets the connection within ten seconds.</summary>
+    /// <summary>True when the broker closes or resets the connection within forty seconds.</summary>
     public async Task<bool> IsClosedByPeerAsync()
     {
         using var limit = new CancellationTokenSource(AnswerLimit);

@@ -22,7 +22,7 @@ public sealed class HostileFixture : IAsyncLifetime
         SkipReason = CompatEnvironment.WhyNoBroker;
         if (SkipReason is not null)
             return;
-        _broker = await BrokerProcess.StartAsync("connections.max.idle.ms=6000", "max.connections.per.ip=100000");
+        _broker = await BrokerProcess.StartAsync("connections.max.idle.ms=15000", "max.connections.per.ip=100000");
         // Metadata version 1 creates the topic (auto-creation); asked until its leader is known.
         await Poll.UntilAsync("the topic takes a record", async () =>
         {

@@ -111,7 +111,7 @@ public sealed class KafkaInterchangeTests
         };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        var first = await Task.WhenAny(started.Task, process.WaitForExitAsync()).WaitAsync(TimeSpan.FromSeconds(120));
+        var first = await Task.WhenAny(started.Task, process.WaitForExitAsync()).WaitAsync(TimeSpan.FromSeconds(240));
         if (first == started.Task)
             return process;
         process.Kill(entireProcessTree: true);
@@ -143,11 +143,26 @@ public sealed class KafkaInterchangeTests
         return Process.Start(start)!;
     }
 
+    /// <summary>
+    /// Below the ports that the system gives to outgoing connections: such a one could be gone again before Kafka,
+    /// which starts slowly, binds it.
+    /// </summary>
     private static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            var port = Random.Shared.Next(10_000, 20_000);
+            try
+            {
+                socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+                return port;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                // Try another.
+            }
+        }
     }
 
     private static void SkipWithoutKafka() =>

@@ -17,11 +17,17 @@ public sealed class RecordBatchTests
         var bytes = Build(RecordBatchOptions.Default, 200);
         foreach (var batch in new[] { new ReadOnlySequence<byte>(bytes), BatchVectors.Fragment(bytes, 100, 4096) })
         {
-            Produce(batch);
-            var before = GC.GetAllocatedBytesForCurrentThread();
-            for (var i = 0; i < 100; i++)
-                Produce(batch);
-            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            // The first rounds may meet code that is being compiled anew; what is allocated always is in each round.
+            var least = long.MaxValue;
+            for (var round = 0; round < 10 && least > 0; round++)
+            {
+                var before = GC.GetAllocatedBytesForCurrentThread();
+                for (var i = 0; i < 100; i++)
+                    Produce(batch);
+                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+            }
+
+            Assert.Equal(0, least);
         }
     }
 

@@ -24,6 +24,7 @@ public sealed class BackPressureTests
             other.SendEcho(i);
             Assert.Equal(i, other.ReceiveEcho());
         }
+        await TestNetwork.Eventually(() => Volatile.Read(ref started) > 0, "the deaf one's first request started");
         // A started request has an answer of 1 MB; the first fills the sockets' buffers.
         Assert.InRange(Volatile.Read(ref started), 1, 12);
         // Once it reads, all is answered.
