@@ -10,6 +10,7 @@ namespace KBroker.Throughput;
 /// </summary>
 internal sealed class BrokerProcess : IDisposable
 {
+    private const int StopLimitMs = 120_000;
     private readonly Settings _settings;
     private readonly int _controllerPort = FreePort();
     private Process? _process;
@@ -90,20 +91,28 @@ internal sealed class BrokerProcess : IDisposable
         throw new InvalidOperationException($"{Target} ended with {_process.ExitCode}\n{tail}");
     }
 
-    /// <summary>SIGTERM, and SIGKILL after half a minute.</summary>
+    /// <summary>SIGTERM, and SIGKILL after two minutes.</summary>
     internal void Stop()
     {
         if (_process is null) return;
         if (!_process.HasExited)
         {
             using var kill = Process.Start("kill", ["-TERM", $"{_process.Id}"]);
-            if (!_process.WaitForExit(30_000)) _process.Kill(entireProcessTree: true);
+            if (!_process.WaitForExit(StopLimitMs)) _process.Kill(entireProcessTree: true);
             _process.WaitForExit();
         }
 
         _output.Wait();
         _process.Dispose();
         _process = null;
+    }
+
+    /// <summary>SIGKILL: nothing is closed in order.</summary>
+    internal void Kill()
+    {
+        _process?.Kill();
+        _process?.WaitForExit();
+        Stop();
     }
 
     public void Dispose()

@@ -24,6 +24,9 @@ try
         case "startup":
             new StartupRun(settings).Run();
             return 0;
+        case "open":
+            new OpenRun(settings).Run();
+            return 0;
         case "sendfile":
             new SendfileRun(settings).Run();
             return 0;

@@ -11,6 +11,7 @@ internal sealed record Settings
         Modes
           throughput   produce and fetch of the same data on every target, in turns (the default)
           startup      process start to the first acknowledged produce, and idle memory
+          open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           hold         starts the first target, prints port and pid, stops at end of input: for other tools
 
@@ -25,6 +26,7 @@ internal sealed record Settings
           --connections 2                 connections of the direct driver, each with a partition of its own
           --in-flight 8                   produce requests under way on a connection
           --fetch-kilobytes 4096          most bytes of one fetch
+          --partitions 1000,2500,5000,10000    how many partitions (open)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -44,6 +46,7 @@ internal sealed record Settings
     internal int InFlight { get; init; } = 8;
     internal int FetchBytes { get; init; } = 4096 * 1024;
     internal int Rounds { get; init; } = 3;
+    internal int[] Partitions { get; init; } = [1000, 2500, 5000, 10_000];
     internal string? KafkaHome { get; init; }
     internal string KBroker { get; init; } = "";
     internal string[] Overrides { get; init; } = [];
@@ -87,6 +90,7 @@ internal sealed record Settings
         "--connections" => this with { Connections = Number(value) },
         "--in-flight" => this with { InFlight = Number(value) },
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
+        "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },
         "--kbroker" => this with { KBroker = value },

@@ -29,7 +29,7 @@ internal abstract class SparseIndex : IDisposable
     private readonly Lock _lock = new();
     private readonly IFileSystem _files;
     private readonly int _entrySize;
-    private IStorageFile? _file;
+    private PooledFile? _file;
     private bool _loaded;
     private bool _disposed;
     private int _count;
@@ -88,10 +88,35 @@ internal abstract class SparseIndex : IDisposable
     {
         lock (_lock)
         {
-            if (_files.FileExists(Path))
+            if (_file is not null)
+                _file.Rename(path);
+            else if (_files.FileExists(Path))
                 _files.Rename(Path, path);
             Path = path;
         }
+    }
+
+    /// <summary>Closes the file if nobody uses it.</summary>
+    public void CloseFile()
+    {
+        lock (_lock)
+            _file?.CloseIfUnused();
+    }
+
+    /// <summary>Keeps the file from being opened until <see cref="EndMove"/>.</summary>
+    public void BeginMove()
+    {
+        _lock.Enter();
+        _file?.BeginMove();
+    }
+
+    /// <summary>Ends what <see cref="BeginMove"/> began.</summary>
+    /// <param name="path">The path from now on.</param>
+    public void EndMove(string path)
+    {
+        _file?.EndMove(path);
+        Path = path;
+        _lock.Exit();
     }
 
     /// <summary>Keeps the first entries only.</summary>
@@ -185,7 +210,16 @@ internal abstract class SparseIndex : IDisposable
     }
 
     /// <summary>Opened when needed: an index that only its tail is asked of holds no descriptor.</summary>
-    private IStorageFile OpenFile => _file ??= _files.Open(Path, FileOpenMode.OpenOrCreate);
+    private PooledFile OpenFile
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            _file ??= new PooledFile(_files, Path);
+            _file.Open(FileOpenMode.OpenOrCreate);
+            return _file;
+        }
+    }
 
     private int TailPage => _count == 0 ? 0 : (_count - 1) / PageEntries;
 
@@ -199,21 +233,19 @@ internal abstract class SparseIndex : IDisposable
             return;
         _count = 0;
         _written = 0;
-        if (_file is not null || _files.FileExists(Path))
+        if (_files.FileExists(Path))
         {
-            _file ??= _files.Open(Path, FileOpenMode.Open);
+            using var file = _files.Open(Path, FileOpenMode.Open);
             // A torn last entry is left out here and overwritten by the next append.
-            _count = checked((int)(_file.Length / _entrySize));
+            _count = checked((int)(file.Length / _entrySize));
             _written = _count;
-            LoadKeys();
-            _file.Dispose();
-            _file = null;
+            LoadKeys(file);
         }
 
         _loaded = true;
     }
 
-    private void LoadKeys()
+    private void LoadKeys(IStorageFile file)
     {
         if (_count == 0)
             return;
@@ -221,14 +253,14 @@ internal abstract class SparseIndex : IDisposable
         var tailPage = TailPage;
         for (var page = 0; page < tailPage; page++)
         {
-            if (_file!.Read(entry, (long)page * PageEntries * _entrySize) != _entrySize)
+            if (file.Read(entry, (long)page * PageEntries * _entrySize) != _entrySize)
                 throw new IOException($"{Path} cannot be read at page {page}.");
             AddPageKey(page, KeyOf(entry));
         }
 
         EnsureTailCapacity(TailEntries);
         var tail = _tail.AsSpan(0, TailEntries * _entrySize);
-        if (_file!.Read(tail, (long)tailPage * PageEntries * _entrySize) != tail.Length)
+        if (file.Read(tail, (long)tailPage * PageEntries * _entrySize) != tail.Length)
             throw new IOException($"{Path} cannot be read at page {tailPage}.");
         AddPageKey(tailPage, KeyOf(tail));
     }

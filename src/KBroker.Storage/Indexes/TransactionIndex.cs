@@ -17,7 +17,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
 
     private const short Version = 0;
     private readonly Lock _lock = new();
-    private IStorageFile? _file;
+    private PooledFile? _file;
     private string _path = path;
 
     /// <summary>Full path.</summary>
@@ -34,7 +34,8 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         BinaryPrimitives.WriteInt64BigEndian(entry[26..], transaction.LastStableOffset);
         lock (_lock)
         {
-            _file ??= files.Open(_path, FileOpenMode.OpenOrCreate);
+            _file ??= new PooledFile(files, _path);
+            _file.Open(FileOpenMode.OpenOrCreate);
             _file.Write(entry, _file.Length / EntrySize * EntrySize);
         }
     }
@@ -47,7 +48,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         {
             if (_file is null && !files.FileExists(_path))
                 return result;
-            _file ??= files.Open(_path, FileOpenMode.Open);
+            _file ??= new PooledFile(files, _path);
             Span<byte> entry = stackalloc byte[EntrySize];
             for (long position = 0; _file.Read(entry, position) == EntrySize; position += EntrySize)
             {
@@ -89,10 +90,28 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
     {
         lock (_lock)
         {
-            if (files.FileExists(_path))
+            if (_file is not null)
+                _file.Rename(path);
+            else if (files.FileExists(_path))
                 files.Rename(_path, path);
             _path = path;
         }
+    }
+
+    /// <summary>Keeps the file from being opened until <see cref="EndMove"/>.</summary>
+    public void BeginMove()
+    {
+        _lock.Enter();
+        _file?.BeginMove();
+    }
+
+    /// <summary>Ends what <see cref="BeginMove"/> began.</summary>
+    /// <param name="path">The path from now on.</param>
+    public void EndMove(string path)
+    {
+        _file?.EndMove(path);
+        _path = path;
+        _lock.Exit();
     }
 
     public void Dispose()

@@ -12,7 +12,7 @@ internal sealed class LogContext
     private readonly ConcurrentQueue<AppendWork> _works = new();
     private long _producerIdExpirationMs;
 
-    public required IFileSystem Files { get; init; }
+    public required PooledFileSystem Files { get; init; }
 
     public required TimeProvider Time { get; init; }
 

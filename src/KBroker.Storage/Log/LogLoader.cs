@@ -53,6 +53,8 @@ internal sealed class LogLoader(
         epochs.TruncateFromEnd(end);
         epochs.TruncateFromStart(start);
         LoadProducers(end, unflushed);
+        foreach (var segment in _segments)
+            segment.CloseFiles();
         return new LoadedLog(
             [.. _segments], end, start, isClean ? end : Math.Min(recoveryPoint, end), unflushed);
     }

@@ -355,9 +355,21 @@ public sealed class PartitionLog
     {
         lock (_state.Lock)
         {
-            _state.Context.Files.Rename(_state.Path, path);
-            LeaderEpochs.Moved(path);
-            _state.Path = path;
+            // Files are opened when they are used, which may be at this moment.
+            var segments = _state.Segments.All;
+            foreach (var segment in segments)
+                segment.BeginMove();
+            try
+            {
+                _state.Context.Files.Rename(_state.Path, path);
+                LeaderEpochs.Moved(path);
+                _state.Path = path;
+            }
+            finally
+            {
+                foreach (var segment in segments)
+                    segment.EndMove(_state.Path);
+            }
         }
     }
 

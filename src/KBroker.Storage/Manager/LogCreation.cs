@@ -47,9 +47,10 @@ internal sealed class LogCreation(
                 checkpointing.WriteRecoveryPoints(log.Directory);
                 checkpointing.WriteLogStartOffsets(log.Directory);
                 CrashPoint.Reached("delete.checkpointed");
+                // Closed first, so that nobody looks for files whose directory has another name.
+                log.Abandon();
                 log.RenameDirectory(Path.Combine(log.Directory.Path, set.DoomedName(partition)));
                 CrashPoint.Reached("delete.renamed");
-                log.Abandon();
                 set.Context.Files.FlushDirectory(log.Directory.Path);
                 CrashPoint.Reached("delete.flushed");
             }

@@ -3,6 +3,7 @@ using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Crashing;
+using KBroker.Storage.Files;
 using KBroker.Storage.Log;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -41,7 +42,7 @@ public sealed class LogManager : IDisposable
         _ownCodecs = options.Codecs is null ? new CompressionCodecs() : null;
         _context = new LogContext
         {
-            Files = options.Files,
+            Files = new PooledFileSystem(options.Files, options.MaxOpenFiles),
             Time = options.Time,
             Logger = options.Logger ?? NullLogger.Instance,
             Codecs = options.Codecs ?? _ownCodecs!,

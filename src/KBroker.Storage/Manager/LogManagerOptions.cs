@@ -66,6 +66,15 @@ public sealed record LogManagerOptions
     /// <summary><c>producer.id.expiration.check.interval.ms</c>.</summary>
     public long ProducerIdExpirationCheckIntervalMs { get; init; } = 600_000;
 
+    /// <summary>
+    /// How many log and index files are kept open, as far as they are not in use at the moment; more are opened and
+    /// closed again. The default is half of what the system allows the process.
+    /// </summary>
+    public int MaxOpenFiles { get; init; } = OpenFileLimit.Get() / 2;
+
+    /// <summary>How often files are closed that nobody used since the last time, ms.</summary>
+    public long IdleFileCheckIntervalMs { get; init; } = 30_000;
+
     /// <summary>The bound on the records of one compressed batch, in bytes.</summary>
     public int MaxDecompressedBytes { get; init; } = 256 * 1024 * 1024;
 

@@ -19,6 +19,7 @@ internal sealed class PeriodicWork(LogSet set, LogCheckpointing checkpointing) :
         Start(options.LogStartCheckpointIntervalMs, checkpointing.WriteLogStartOffsets);
         Start(options.FlushCheckIntervalMs, FlushDueLogs);
         Start(options.RetentionCheckIntervalMs, RunRetention);
+        Start(options.IdleFileCheckIntervalMs, set.Context.Files.CloseIdle);
         Start(options.ProducerIdExpirationCheckIntervalMs, RemoveExpiredProducers);
     }
 

@@ -287,6 +287,35 @@ internal sealed class LogSegment : IDisposable
         TransactionIndex.Rename(TransactionIndex.Path + suffix);
     }
 
+    /// <summary>Closes the files that nobody uses; the next use opens them again.</summary>
+    public void CloseFiles()
+    {
+        File.File.CloseIfUnused();
+        OffsetIndex.CloseFile();
+        TimeIndex.CloseFile();
+    }
+
+    /// <summary>Keeps files from being opened until <see cref="EndMove"/>: the directory is being renamed.</summary>
+    public void BeginMove()
+    {
+        OffsetIndex.BeginMove();
+        TimeIndex.BeginMove();
+        TransactionIndex.BeginMove();
+        File.File.BeginMove();
+    }
+
+    /// <summary>Ends what <see cref="BeginMove"/> began.</summary>
+    /// <param name="directory">Where the files are now.</param>
+    public void EndMove(string directory)
+    {
+        File.File.EndMove(Moved(File.Path));
+        TransactionIndex.EndMove(Moved(TransactionIndex.Path));
+        TimeIndex.EndMove(Moved(TimeIndex.Path));
+        OffsetIndex.EndMove(Moved(OffsetIndex.Path));
+
+        string Moved(string path) => Path.Combine(directory, Path.GetFileName(path));
+    }
+
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _closed, 1) != 0)
@@ -294,7 +323,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.Dispose();
         TimeIndex.Dispose();
         TransactionIndex.Dispose();
-        File.Release();
+        File.Retire();
     }
 
     private bool IsIndexFull(LogConfig config) =>

@@ -3,46 +3,29 @@ using KBroker.Storage.Files;
 namespace KBroker.Storage.Segments;
 
 /// <summary>
-/// The log file of a segment, opened at first use, and counted: the segment holds one reference, each
-/// <see cref="FileSlice"/> in flight another, and the last to leave closes it. So a segment that retention deletes
+/// The log file of a segment, opened when it is used, and counted: the segment holds one reference, each
+/// <see cref="FileSlice"/> in flight another, and keeps the file open. So a segment that retention deletes
 /// while a response is being sent keeps its bytes until they are sent.
 /// </summary>
 internal sealed class SegmentFile(IFileSystem files, string path)
 {
-    private readonly Lock _lock = new();
-    private string _path = path;
-    private IStorageFile? _file;
-    private FileStream? _stream;
+    private readonly PooledFile _file = new(files, path);
     private int _references = 1;
+    private bool _isRetired;
 
     /// <summary>Full path; follows a rename.</summary>
-    public string Path => _path;
+    public string Path => _file.Path;
 
-    /// <summary>The open file.</summary>
-    public IStorageFile File => Volatile.Read(ref _file) ?? Open(FileOpenMode.Open);
+    /// <summary>The file; it is opened when it is used.</summary>
+    public PooledFile File => _file;
 
-    /// <summary>A stream on the same file, for sending; its position means nothing.</summary>
-    public FileStream Stream
-    {
-        get
-        {
-            var stream = Volatile.Read(ref _stream);
-            if (stream is not null)
-                return stream;
-            var file = File;
-            lock (_lock)
-            {
-                if (_stream is null)
-                    Volatile.Write(ref _stream, new FileStream(file.Handle, FileAccess.Read, bufferSize: 0));
-                return _stream!;
-            }
-        }
-    }
+    /// <summary>A stream on the same file, for sending; its position means nothing. Only with a reference.</summary>
+    public FileStream Stream => _file.Stream;
 
     /// <summary>Creates the file.</summary>
-    public void Create() => Open(FileOpenMode.CreateNew);
+    public void Create() => _file.Open(FileOpenMode.CreateNew);
 
-    /// <summary>Takes a reference.</summary>
+    /// <summary>Takes a reference, which keeps the file open.</summary>
     /// <returns>False when the segment is gone.</returns>
     public bool TryAcquire()
     {
@@ -52,47 +35,48 @@ internal sealed class SegmentFile(IFileSystem files, string path)
             if (references == 0)
                 return false;
             if (Interlocked.CompareExchange(ref _references, references + 1, references) == references)
-                return true;
+                break;
+        }
+
+        try
+        {
+            _file.Hold();
+            return true;
+        }
+        catch (Exception exception)
+        {
+            DropReference();
+            // The name was taken away between the two steps.
+            if (Volatile.Read(ref _isRetired)
+                && exception is FileNotFoundException or DirectoryNotFoundException or ObjectDisposedException)
+            {
+                return false;
+            }
+
+            throw;
         }
     }
 
-    /// <summary>Gives a reference back; the last one closes the file.</summary>
+    /// <summary>Gives a reference back.</summary>
     public void Release()
     {
-        if (Interlocked.Decrement(ref _references) != 0)
-            return;
-        lock (_lock)
-        {
-            _stream?.Dispose();
-            _file?.Dispose();
-        }
+        _file.Exit();
+        DropReference();
     }
 
-    /// <summary>Renames the file; open handles go on.</summary>
-    public void Rename(string path)
+    /// <summary>Ends the segment's own reference; the file is closed when nobody has another.</summary>
+    public void Retire()
     {
-        lock (_lock)
-        {
-            files.Rename(_path, path);
-            _path = path;
-        }
+        Volatile.Write(ref _isRetired, true);
+        DropReference();
     }
 
-    /// <summary>Notes that the directory was renamed.</summary>
-    public void Moved(string path)
-    {
-        lock (_lock)
-            _path = path;
-    }
+    /// <summary>Renames the file; slices in flight go on.</summary>
+    public void Rename(string path) => _file.Rename(path);
 
-    private IStorageFile Open(FileOpenMode mode)
+    private void DropReference()
     {
-        lock (_lock)
-        {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _references) == 0, this);
-            if (_file is null)
-                Volatile.Write(ref _file, files.Open(_path, mode));
-            return _file!;
-        }
+        if (Interlocked.Decrement(ref _references) == 0)
+            _file.Dispose();
     }
 }
