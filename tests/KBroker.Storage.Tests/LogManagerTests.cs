@@ -49,6 +49,46 @@ public sealed class LogManagerTests : IDisposable
     }
 
     [Fact]
+    public void Two_directories_with_one_id_are_refused()
+    {
+        Open("a", "b").Close(-1);
+        File.Copy(Path.Combine(_root, "a", "meta.properties"), Path.Combine(_root, "b", "meta.properties"), true);
+        Assert.Contains("of another log directory", Assert.Throws<LogDirectoryException>(() => Open("a", "b")).Message);
+    }
+
+    [Fact]
+    public void A_log_that_lies_in_a_directory_that_is_not_there_is_not_made_anew()
+    {
+        var lost = Uuid.Parse("EBESExQVFhcYGRobHB0eHw");
+        var partition = new TopicPartition("t", 0);
+        using (var manager = Open("a"))
+        {
+            manager.LoadLogs((_, _) => new LogConfig());
+            Assert.Contains($"kbroker.lost.log.dirs={lost}", Assert.Throws<StorageException>(
+                () => manager.GetOrCreate(partition, TestStorage.TopicId, new LogConfig(), lost)).Message);
+        }
+
+        using var again = LogManager.Open(Options("a") with { LostDirectories = [lost] });
+        again.LoadLogs((_, _) => new LogConfig());
+        again.GetOrCreate(partition, TestStorage.TopicId, new LogConfig(), lost);
+    }
+
+    [Fact]
+    public void A_log_that_may_lie_in_a_directory_that_is_offline_is_not_made_anew()
+    {
+        File.WriteAllText(Path.Combine(_root, "file"), "");
+        using var manager = Open("a", "file");
+        manager.LoadLogs((_, _) => new LogConfig());
+        foreach (var id in new[] { Uuid.Zero, new Uuid(0, 1), Uuid.Parse("EBESExQVFhcYGRobHB0eHw") })
+        {
+            Assert.Throws<StorageException>(
+                () => manager.GetOrCreate(new("t", 0), TestStorage.TopicId, new LogConfig(), id));
+        }
+
+        manager.GetOrCreate(new("t", 0), TestStorage.TopicId, new LogConfig());
+    }
+
+    [Fact]
     public void Logs_go_to_the_directory_with_the_fewest_and_are_found_again()
     {
         using (var manager = Open("a", "b"))

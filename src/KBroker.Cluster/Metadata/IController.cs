@@ -88,6 +88,25 @@ public interface IController : IAsyncDisposable
     ValueTask<long> RegisterBrokerAsync(
         BrokerRegistration broker, bool cleanShutdown, CancellationToken cancellation = default);
 
+    /// <summary>Notes in which log directories a broker keeps its replicas (KIP-858).</summary>
+    ValueTask<AssignReplicasToDirsResponse> AssignReplicasToDirsAsync(
+        AssignReplicasToDirsRequest request, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Says that log directories of a broker have failed: the partitions in them lose this replica, and their leader
+    /// where it was the last one in sync.
+    /// </summary>
+    /// <param name="brokerId">The broker.</param>
+    /// <param name="brokerEpoch">Its epoch.</param>
+    /// <param name="directories">The ids of the directories.</param>
+    /// <param name="cancellation">Stops the waiting.</param>
+    /// <exception cref="ControllerException">There is no such broker.</exception>
+    ValueTask FailDirectoriesAsync(
+        int brokerId,
+        long brokerEpoch,
+        IReadOnlyCollection<KBroker.Protocol.Uuid> directories,
+        CancellationToken cancellation = default);
+
     /// <summary>Says that a broker is about to stop in an orderly way.</summary>
     /// <exception cref="ControllerException">There is no such broker.</exception>
     ValueTask BeginControlledShutdownAsync(int brokerId, long brokerEpoch, CancellationToken cancellation = default);

@@ -205,6 +205,17 @@ public sealed class LocalController : IController
             state => PartitionChanges.AlterPartition(state, request), (e, _) => new() { ErrorCode = e }, cancellation);
 
     /// <inheritdoc/>
+    public ValueTask<AssignReplicasToDirsResponse> AssignReplicasToDirsAsync(
+        AssignReplicasToDirsRequest request, CancellationToken cancellation) => RunAsync(
+            state => DirectoryChanges.Assign(state, request), (e, _) => new() { ErrorCode = e }, cancellation);
+
+    /// <inheritdoc/>
+    public async ValueTask FailDirectoriesAsync(
+        int brokerId, long brokerEpoch, IReadOnlyCollection<Uuid> directories, CancellationToken cancellation) =>
+        await ChangeAsync(
+            state => DirectoryChanges.Fail(state, brokerId, brokerEpoch, directories), cancellation);
+
+    /// <inheritdoc/>
     public ValueTask<DescribeQuorumResponse> DescribeQuorumAsync(
         DescribeQuorumRequest request, CancellationToken cancellation) =>
         ValueTask.FromResult(NodeChanges.DescribeQuorum(_log.Image, _log.DescribeQuorum(), request));

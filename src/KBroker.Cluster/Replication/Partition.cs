@@ -21,6 +21,7 @@ public sealed class Partition
     private readonly int _brokerId;
     private readonly IPartitionListener _listener;
     private volatile Leadership _leadership;
+    private PartitionLog _log;
     private long _highWatermark;
     private int _minInSyncReplicas = 1;
     private bool _isStopped;
@@ -36,7 +37,7 @@ public sealed class Partition
     {
         TopicPartition = topicPartition;
         TopicId = topicId;
-        Log = log;
+        _log = log;
         _brokerId = brokerId;
         _listener = listener;
         _leadership = new Leadership(PartitionImage.NoLeader, -1, -1, [], 0);
@@ -49,8 +50,14 @@ public sealed class Partition
     /// <summary>The topic's id.</summary>
     public Uuid TopicId { get; }
 
-    /// <summary>The log. Appends and reads of records go through the partition, not to it.</summary>
-    public PartitionLog Log { get; }
+    /// <summary>
+    /// The log. Appends and reads of records go through the partition, not to it. A move to another log directory
+    /// replaces it.
+    /// </summary>
+    public PartitionLog Log => Volatile.Read(ref _log);
+
+    /// <summary>Whether its log directory has failed: everything is answered with KAFKA_STORAGE_ERROR.</summary>
+    public bool IsOffline => Log.Directory.IsOffline;
 
     /// <summary>The id of the broker that leads, or -1.</summary>
     public int LeaderId => _leadership.LeaderId;
@@ -108,10 +115,13 @@ public sealed class Partition
 
     /// <summary>Checks the leader epoch a client believes in (KIP-320).</summary>
     /// <param name="epoch">The client's epoch, or -1 when it does not say.</param>
-    /// <returns>NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, or none.</returns>
+    /// <returns>KAFKA_STORAGE_ERROR, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, or
+    /// none.</returns>
     public ErrorCode CheckLeader(int epoch)
     {
         var leadership = _leadership;
+        if (IsOffline && !Volatile.Read(ref _isStopped))
+            return ErrorCode.KafkaStorageError;
         if (epoch >= 0 && epoch < leadership.LeaderEpoch)
             return ErrorCode.FencedLeaderEpoch;
         if (epoch > leadership.LeaderEpoch)
@@ -129,7 +139,7 @@ public sealed class Partition
     {
         var leadership = _leadership;
         if (!IsLeader)
-            return PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
+            return PartitionAppend.Refused(CheckLeader(-1));
         if (requiredAcks == -1 && !leadership.HasEnoughInSync(MinInSyncReplicas))
         {
             return PartitionAppend.Refused(
@@ -149,9 +159,10 @@ public sealed class Partition
         catch (StorageException failure)
         {
             // A log that was deleted while the append was on its way is closed: that is not the disk's fault.
-            return IsLeader
+            var error = CheckLeader(-1);
+            return error is ErrorCode.None or ErrorCode.KafkaStorageError
                 ? PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message)
-                : PartitionAppend.Refused(ErrorCode.NotLeaderOrFollower);
+                : PartitionAppend.Refused(error);
         }
     }
 
@@ -290,7 +301,7 @@ public sealed class Partition
     {
         lowWatermark = -1;
         if (!IsLeader)
-            return ErrorCode.NotLeaderOrFollower;
+            return CheckLeader(-1);
         if ((Log.Config.CleanupPolicy & CleanupPolicy.Delete) == 0)
             return ErrorCode.PolicyViolation;
         var target = offset == -1 ? HighWatermark : offset;
@@ -302,7 +313,8 @@ public sealed class Partition
         }
         catch (StorageException)
         {
-            return IsLeader ? ErrorCode.KafkaStorageError : ErrorCode.NotLeaderOrFollower;
+            var error = CheckLeader(-1);
+            return error == ErrorCode.None ? ErrorCode.KafkaStorageError : error;
         }
 
         lowWatermark = Log.LogStartOffset;

@@ -23,6 +23,7 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     private readonly int _brokerId;
     private readonly IPartitionListener _listener;
     private readonly ILogger _logger;
+    private readonly DirectoryAssignments? _assignments;
 
     /// <summary>Creates an empty registry; subscribe it to the metadata after the configs.</summary>
     /// <param name="logs">The logs on disk.</param>
@@ -30,9 +31,16 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     /// <param name="brokerId">This broker's id.</param>
     /// <param name="listener">Whom the partitions tell of events.</param>
     /// <param name="logger">Where failures to create or delete a log are told.</param>
+    /// <param name="assignments">Whom to tell in which directory a log was created; null for nobody.</param>
     public PartitionRegistry(
-        LogManager logs, ConfigView configs, int brokerId, IPartitionListener listener, ILogger logger)
+        LogManager logs,
+        ConfigView configs,
+        int brokerId,
+        IPartitionListener listener,
+        ILogger logger,
+        DirectoryAssignments? assignments = null)
     {
+        _assignments = assignments;
         _logs = logs;
         _configs = configs;
         _brokerId = brokerId;
@@ -75,7 +83,7 @@ public sealed class PartitionRegistry : IMetadataSubscriber
         foreach (var topic in update.DeletedTopics)
             Delete(topic);
         foreach (var topic in update.ChangedTopics)
-            Apply(topic);
+            Apply(topic, isNew: update.Delta is not null);
         ApplyConfigs(update);
     }
 
@@ -109,7 +117,7 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     private long HighWatermarkOf(PartitionLog log) =>
         _byName.TryGetValue(log.TopicPartition, out var partition) ? partition.HighWatermark : log.LogStartOffset;
 
-    private void Apply(TopicImage topic)
+    private void Apply(TopicImage topic, bool isNew)
     {
         foreach (var image in topic.Partitions)
         {
@@ -126,17 +134,22 @@ public sealed class PartitionRegistry : IMetadataSubscriber
                 known = null;
             }
 
-            (known ?? Create(topic, image, topicPartition))?.Update(image);
+            (known ?? Create(topic, image, topicPartition, isNew))?.Update(image);
         }
     }
 
-    private Partition? Create(TopicImage topic, PartitionImage image, TopicPartition topicPartition)
+    private Partition? Create(TopicImage topic, PartitionImage image, TopicPartition topicPartition, bool isNew)
     {
         try
         {
             var values = _configs.OfTopic(topic.Name);
-            var directory = image.DirectoryOf(_brokerId);
+            var assigned = image.DirectoryOf(_brokerId);
+            // Found at the start without a directory, it may have got one that the controller was not told of any more.
+            var mayChoose = isNew && assigned == DirectoryIds.Unassigned && !_offline.ContainsKey(topicPartition);
+            Uuid? directory = mayChoose ? null : assigned;
             var log = _logs.GetOrCreate(topicPartition, topic.Id, LogConfigs.From(values), directory);
+            if (log.Directory.DirectoryId != assigned)
+                _assignments?.Note(new(topic.Id, image.PartitionId, log.Directory.DirectoryId));
             var partition = new Partition(topicPartition, topic.Id, log, _brokerId, _listener)
             {
                 MinInSyncReplicas = values.GetInt("min.insync.replicas"),

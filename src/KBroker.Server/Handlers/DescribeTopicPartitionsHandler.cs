@@ -12,7 +12,7 @@ namespace KBroker.Server.Handlers;
 /// <remarks>
 /// A page holds at most the smaller of the client's limit and <c>max.request.partition.size.limit</c>; the cursor
 /// answered is where the next one begins. No topics asked for means all. A cursor's topic that was deleted in between
-/// does no harm: the page begins with the next name.
+/// does no harm: the page begins with the next name. Unlike in Metadata, a partition without a leader is no error.
 /// </remarks>
 /// <param name="metadata">The metadata.</param>
 /// <param name="maxPartitions"><c>max.request.partition.size.limit</c>.</param>
@@ -124,9 +124,6 @@ public sealed class DescribeTopicPartitionsHandler(IMetadataLog metadata, int ma
     private static DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition Describe(
         PartitionImage partition, MetadataImage image) => new()
         {
-            ErrorCode = partition.Leader < 0 || !image.Brokers.ContainsKey(partition.Leader)
-                ? ErrorCode.LeaderNotAvailable
-                : ErrorCode.None,
             PartitionIndex = partition.PartitionId,
             LeaderId = partition.Leader,
             LeaderEpoch = partition.LeaderEpoch,
@@ -135,6 +132,7 @@ public sealed class DescribeTopicPartitionsHandler(IMetadataLog metadata, int ma
             EligibleLeaderReplicas = [.. partition.EligibleLeaderReplicas],
             LastKnownElr = [.. partition.LastKnownElr],
             OfflineReplicas = [.. partition.Replicas.Where(
-                id => !image.Brokers.TryGetValue(id, out var broker) || broker.Fenced)],
+                id => !image.Brokers.TryGetValue(id, out var broker) || broker.Fenced
+                    || !DirectoryIds.IsOnline(partition.DirectoryOf(id), broker.LogDirs))],
         };
 }

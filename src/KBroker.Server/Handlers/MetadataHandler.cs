@@ -169,7 +169,7 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         List<int> offline = [];
         foreach (var replica in partition.Replicas)
         {
-            if (!IsAlive(image, replica))
+            if (!IsAlive(image, partition, replica))
                 offline.Add(replica);
         }
 
@@ -188,8 +188,9 @@ public sealed class MetadataHandler(IMetadataLog metadata, AutoTopicCreator crea
         return context.ApiVersion >= 6 ? ErrorCode.ListenerNotFound : ErrorCode.LeaderNotAvailable;
     }
 
-    private static bool IsAlive(MetadataImage image, int brokerId) =>
-        image.Brokers.TryGetValue(brokerId, out var broker) && !broker.Fenced;
+    private static bool IsAlive(MetadataImage image, PartitionImage partition, int brokerId) =>
+        image.Brokers.TryGetValue(brokerId, out var broker) && !broker.Fenced
+        && DirectoryIds.IsOnline(partition.DirectoryOf(brokerId), broker.LogDirs);
 
     private async ValueTask<MetadataImage> CreateMissingAsync(
         List<MetadataRequest.MetadataRequestTopic> topics, MetadataImage image, RequestContext context)

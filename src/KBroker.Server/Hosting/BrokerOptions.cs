@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
+using KBroker.Protocol;
 using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Hosting;
@@ -21,6 +22,7 @@ public sealed class BrokerOptions
         ProcessRoles = configs.GetList("process.roles");
         LogDirs = Directories(configs);
         MetadataLogDir = Path.GetFullPath(configs.GetString("metadata.log.dir") ?? LogDirs[0]);
+        LostLogDirs = BrokerOptionsRules.ParseIds("kbroker.lost.log.dirs", configs);
         BootstrapClusterId = configs.GetString("kbroker.bootstrap.cluster.id");
         SupportedFeatures = Cluster.Metadata.SupportedFeatures.RangesFor(
             configs.GetBoolean("unstable.feature.versions.enable"));
@@ -49,6 +51,9 @@ public sealed class BrokerOptions
 
     /// <summary><c>metadata.log.dir</c>, else the first of <see cref="LogDirs"/>.</summary>
     public string MetadataLogDir { get; }
+
+    /// <summary><c>kbroker.lost.log.dirs</c>: ids of directories that will not come back.</summary>
+    public IReadOnlyList<Uuid> LostLogDirs { get; }
 
     /// <summary><c>kbroker.bootstrap.cluster.id</c>: the cluster id to format a new directory with, or null.</summary>
     public string? BootstrapClusterId { get; }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
+using KBroker.Protocol;
 using KBroker.Server.Net.Listeners;
 
 namespace KBroker.Server.Hosting;
@@ -133,6 +134,20 @@ internal static class BrokerOptionsRules
         {
             throw new ConfigException(key, text, refused.Message);
         }
+    }
+
+    /// <summary>A list of ids, as meta.properties and the tools write them.</summary>
+    internal static List<Uuid> ParseIds(string key, BrokerConfigValues configs)
+    {
+        var ids = new List<Uuid>();
+        foreach (var text in configs.GetList(key))
+        {
+            if (!Uuid.TryParse(text, out var id))
+                throw new ConfigException(key, text, "it must be an id of 22 characters, as in meta.properties");
+            ids.Add(id);
+        }
+
+        return ids;
     }
 
     private static void CheckVoters(BrokerConfigValues configs, int nodeId)

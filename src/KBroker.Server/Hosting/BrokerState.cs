@@ -21,6 +21,7 @@ internal sealed class BrokerState
     private LocalMetadataLog? _metadata;
     private LocalController? _controller;
     private PeriodicWork? _checkpoints;
+    private DirectoryAssignments? _assignments;
 
     /// <summary>Creates the state; nothing is opened.</summary>
     /// <param name="options">The broker's properties.</param>
@@ -76,8 +77,9 @@ internal sealed class BrokerState
         _metadata.Subscribe(Configs);
         Logs.LoadLogs(ConfigOf);
         _metadata.BecomeLeader();
+        _assignments = new DirectoryAssignments(_options.NodeId, _loggers.CreateLogger<DirectoryAssignments>());
         Partitions = new PartitionRegistry(
-            Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>());
+            Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>(), _assignments);
         _metadata.Subscribe(Partitions);
         _checkpoints = new PeriodicWork(
             Partitions.CheckpointHighWatermarks,
@@ -121,6 +123,11 @@ internal sealed class BrokerState
         };
         var isClean = Logs.Directories.All(static d => d.WasCleanlyShutDown);
         BrokerEpoch = await Controller.RegisterBrokerAsync(registration, isClean, cancellation).ConfigureAwait(false);
+        _assignments!.Start(Controller, BrokerEpoch);
+        // A directory that failed while the registration was on its way was told to nobody.
+        var failed = Logs.Directories.Where(d => d.IsOffline && registration.LogDirs.Contains(d.DirectoryId)).ToList();
+        if (failed.Count > 0)
+            await FailDirectoriesAsync(failed).ConfigureAwait(false);
     }
 
     /// <summary>Says farewell and puts everything on stable storage.</summary>
@@ -129,6 +136,8 @@ internal sealed class BrokerState
         Delayed.Dispose();
         if (_checkpoints is not null)
             await _checkpoints.DisposeAsync().ConfigureAwait(false);
+        if (_assignments is not null)
+            await _assignments.DisposeAsync().ConfigureAwait(false);
         if (_controller is not null)
             await _controller.DisposeAsync().ConfigureAwait(false);
         if (_metadata is not null)
@@ -144,6 +153,27 @@ internal sealed class BrokerState
     {
         if (directory.Path == _options.MetadataLogDir || Logs.Directories.All(static d => d.IsOffline))
             _fail(new StorageException($"Log directory {directory.Path} has failed: {failure.Message}", failure));
+        else if (BrokerEpoch >= 0)
+            _ = FailDirectoriesAsync([directory]);
+    }
+
+    /// <summary>Tells the controller; whoever met the failure, under whatever locks, does not wait for that.</summary>
+    private async Task FailDirectoriesAsync(IReadOnlyList<LogDirectory> directories)
+    {
+        await Task.Yield();
+        try
+        {
+            await Controller.FailDirectoriesAsync(
+                _options.NodeId, BrokerEpoch, [.. directories.Select(static d => d.DirectoryId)])
+                .ConfigureAwait(false);
+        }
+        catch (ControllerException refused)
+        {
+            _loggers.CreateLogger<BrokerState>().LogError(
+                "The controller was not told that {Directories} failed: {Reason}",
+                string.Join(", ", directories.Select(static d => d.Path)),
+                refused.Message);
+        }
     }
 
     private static InvalidOperationException NotOpen() => new("The broker's state is not open");
@@ -182,6 +212,7 @@ internal sealed class BrokerState
             LogDirectories = directories,
             NodeId = _options.NodeId,
             ClusterId = _options.BootstrapClusterId,
+            LostDirectories = _options.LostLogDirs,
             Time = _time,
             Logger = _loggers.CreateLogger<LogManager>(),
             RecoveryThreadsPerDirectory = configs.GetInt("num.recovery.threads.per.data.dir"),

@@ -57,6 +57,7 @@ internal static class HandlerSet
             new ElectLeadersHandler(controller, authorizer),
             new ListPartitionReassignmentsHandler(controller, authorizer),
             new AlterPartitionReassignmentsHandler(controller, authorizer),
+            new AssignReplicasToDirsHandler(controller, authorizer),
         ];
     }
 }

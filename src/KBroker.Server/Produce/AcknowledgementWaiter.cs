@@ -45,7 +45,7 @@ public sealed class AcknowledgementWaiter(Purgatory<TopicPartition> purgatory)
             catch (StorageException failure)
             {
                 // The log of a topic deleted meanwhile is closed: the disk is not to blame.
-                if (pending[i].Partition.IsLeader)
+                if (pending[i].Partition.IsLeader || pending[i].Partition.IsOffline)
                     Fail(pending[i].Answer, ErrorCode.KafkaStorageError, failure.Message);
                 else
                     Fail(pending[i].Answer, ErrorCode.NotLeaderOrFollower, null);
@@ -72,7 +72,7 @@ public sealed class AcknowledgementWaiter(Purgatory<TopicPartition> purgatory)
         foreach (var append in pending)
         {
             if (!append.Partition.IsLeader)
-                Fail(append.Answer, ErrorCode.NotLeaderOrFollower, null);
+                Fail(append.Answer, append.Partition.CheckLeader(-1), null);
             else if (!append.Partition.IsReplicated(append.NextOffset))
                 Fail(append.Answer, ErrorCode.RequestTimedOut, null);
             else if (!append.Partition.HasEnoughInSyncReplicas)

@@ -18,7 +18,7 @@ internal sealed class LogCreation(
                 return existing;
             if (set.Damaged.TryGetValue(partition, out var damage))
                 throw new StorageException($"{partition} is not served: {damage.Message}", damage);
-            var directory = ChooseDirectory(directoryId);
+            var directory = ChooseDirectory(partition, directoryId);
             try
             {
                 var log = opener.Create(directory, partition, topicId, config);
@@ -41,6 +41,13 @@ internal sealed class LogCreation(
         {
             if (!set.Logs.TryRemove(partition, out log))
                 return DeleteDamaged(partition);
+            if (log.Directory.IsOffline)
+            {
+                // When the directory is back, its topic is unknown and it is not looked at.
+                log.Abandon();
+                return true;
+            }
+
             try
             {
                 // A recovery point left behind would not fit a new log of the same name.
@@ -75,13 +82,25 @@ internal sealed class LogCreation(
         return true;
     }
 
-    private LogDirectory ChooseDirectory(Uuid? directoryId)
+    private LogDirectory ChooseDirectory(TopicPartition partition, Uuid? directoryId)
     {
-        if (directoryId is { IsZero: false } id
-            && set.Directories.FirstOrDefault(d => d.DirectoryId == id) is { } wanted)
+        if (directoryId is { } id)
         {
-            wanted.ThrowIfOffline();
-            return wanted;
+            if (set.Directories.FirstOrDefault(d => LogDirectory.IsOrdinaryId(id) && d.DirectoryId == id) is { } wanted)
+            {
+                wanted.ThrowIfOffline();
+                return wanted;
+            }
+
+            // An empty log here would hide the records that lie there.
+            if (set.Directories.FirstOrDefault(static d => d.IsOffline) is { } offline)
+                offline.ThrowIfOffline();
+            if (LogDirectory.IsOrdinaryId(id) && !set.Options.LostDirectories.Contains(id))
+            {
+                throw new StorageException(
+                    $"Log directory {id} of {partition} is none of log.dirs. Add it, or, if it is lost for ever, say so "
+                    + $"with kbroker.lost.log.dirs={id}: its partitions begin anew, empty.");
+            }
         }
 
         var counts = set.Logs.Values.CountBy(static l => l.Directory).ToDictionary();

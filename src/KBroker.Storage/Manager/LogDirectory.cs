@@ -26,6 +26,9 @@ public sealed class LogDirectory
         CleanerOffsets = Checkpoint(OffsetCheckpointFile.Cleaner);
     }
 
+    /// <summary>Kafka keeps the lowest ids for itself: they say that a directory is not known.</summary>
+    internal static bool IsOrdinaryId(Uuid id) => id.MostSignificant != 0 || (ulong)id.LeastSignificant > 100;
+
     /// <summary>Raised once, on any thread, when the directory fails.</summary>
     public event Action<LogDirectory, Exception>? Failed;
 

@@ -114,13 +114,12 @@ internal sealed class LogDirectorySetup(LogManagerOptions options, LogContext co
         }
     }
 
-    /// <summary>Kafka keeps the ids up to 100 for itself.</summary>
     private Uuid NewDirectoryId()
     {
         while (true)
         {
             var id = options.NewUuid();
-            if (id.MostSignificant != 0 || (ulong)id.LeastSignificant > 100)
+            if (LogDirectory.IsOrdinaryId(id))
                 return id;
         }
     }

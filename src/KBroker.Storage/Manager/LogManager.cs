@@ -170,9 +170,15 @@ public sealed class LogManager : IDisposable
     /// <param name="partition">Which.</param>
     /// <param name="topicId">Id of its topic.</param>
     /// <param name="config">The topic's configs.</param>
-    /// <param name="directoryId">The directory to create it in; null or zero to choose.</param>
+    /// <param name="directoryId">
+    /// The directory that it lies in as far as is known; null for a new log. A reserved id leaves the choice free only
+    /// while no directory is offline; one that is not among them must be in
+    /// <see cref="LogManagerOptions.LostDirectories"/>.
+    /// </param>
     /// <returns>The log.</returns>
-    /// <exception cref="StorageException">Its directory is offline, or its files are damaged.</exception>
+    /// <exception cref="StorageException">
+    /// The directory that it lies in, or may lie in, is offline; or its files are damaged.
+    /// </exception>
     public PartitionLog GetOrCreate(TopicPartition partition, Uuid topicId, LogConfig config, Uuid? directoryId = null)
     {
         ArgumentNullException.ThrowIfNull(config);

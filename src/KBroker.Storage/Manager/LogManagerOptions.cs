@@ -21,6 +21,12 @@ public sealed record LogManagerOptions
     /// </summary>
     public string? ClusterId { get; init; }
 
+    /// <summary>
+    /// <c>kbroker.lost.log.dirs</c>: ids of directories that will not come back. Only logs that lay there are created
+    /// anew, empty, in another one.
+    /// </summary>
+    public IReadOnlyCollection<Uuid> LostDirectories { get; init; } = [];
+
     /// <summary>The configs of logs that nobody gives others.</summary>
     public LogConfig DefaultConfig { get; init; } = new();
 

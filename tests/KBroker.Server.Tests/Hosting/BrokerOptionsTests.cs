@@ -63,6 +63,7 @@ public sealed class BrokerOptionsTests
     [InlineData("num.partitions", "x", "Not a number of type INT")]
     [InlineData("kbroker.bootstrap.features", "group.version", "feature=level")]
     [InlineData("kbroker.bootstrap.features", "group.version=99", "range")]
+    [InlineData("kbroker.lost.log.dirs", "a", "an id of 22 characters")]
     [InlineData("listeners", "PLAINTEXT", "listeners")]
     [InlineData("listeners", "SSL://:9092", "listeners")]
     [InlineData("kbroker.log.level", "Loud", "Information")]

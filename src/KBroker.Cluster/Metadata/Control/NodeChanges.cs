@@ -22,9 +22,9 @@ internal static class NodeChanges
     }
 
     /// <summary>
-    /// The records that let a registered broker take part: it leads again what nobody else leads. After a crash it
-    /// leads in
-    /// a new epoch, so that a client that read records which the crash took away can tell.
+    /// The records that let a registered broker take part: it leads again what nobody else leads, but for what lies in
+    /// a directory that it has not registered. After a crash it leads in a new epoch, so that a client that read
+    /// records which the crash took away can tell.
     /// </summary>
     public static List<MetadataRecord> Unfence(ControlState state, int brokerId, long epoch, bool cleanShutdown)
     {
@@ -32,11 +32,18 @@ internal static class NodeChanges
         {
             new(new BrokerRegistrationChangeRecord { BrokerId = brokerId, BrokerEpoch = epoch, Fenced = -1 }, 0),
         };
+        var online = state.Image.Brokers[brokerId].LogDirs;
         foreach (var topic in state.Image.Topics.ByName.Values)
             foreach (var partition in topic.Partitions)
             {
                 if (!partition.Replicas.Contains(brokerId))
                     continue;
+                if (!DirectoryIds.IsOnline(partition.DirectoryOf(brokerId), online))
+                {
+                    DirectoryChanges.AddOffline(state, topic.Id, partition, brokerId, records);
+                    continue;
+                }
+
                 var change = new PartitionChangeRecord
                 {
                     TopicId = topic.Id,
@@ -145,7 +152,8 @@ internal static class NodeChanges
         return response;
     }
 
-    private static bool MayLead(PartitionImage partition, int brokerId) =>
+    /// <summary>Whether a replica may lead a partition that has no leader, without losing records.</summary>
+    public static bool MayLead(PartitionImage partition, int brokerId) =>
         partition.Isr.Contains(brokerId)
         || partition.EligibleLeaderReplicas.Contains(brokerId)
         || (partition.Isr.IsEmpty && partition.EligibleLeaderReplicas.IsEmpty

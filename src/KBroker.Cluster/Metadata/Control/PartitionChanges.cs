@@ -150,9 +150,10 @@ internal static class PartitionChanges
         if (type == PreferredElection ? partition.Leader == preferred : partition.Leader != PartitionImage.NoLeader)
             return (ErrorCode.ElectionNotNeeded, "Leader election not needed for topic partition.");
         var candidate = type == PreferredElection
-            ? (partition.Isr.Contains(preferred) && IsActive(state, preferred) ? preferred : PartitionImage.NoLeader)
+            ? (partition.Isr.Contains(preferred) && DirectoryChanges.MayServe(state, partition, preferred)
+                ? preferred : PartitionImage.NoLeader)
             : partition.Isr.Concat(partition.EligibleLeaderReplicas).Concat(partition.Replicas)
-                .FirstOrDefault(b => IsActive(state, b), PartitionImage.NoLeader);
+                .FirstOrDefault(b => DirectoryChanges.MayServe(state, partition, b), PartitionImage.NoLeader);
         if (candidate == PartitionImage.NoLeader)
             return type == PreferredElection
                 ? (ErrorCode.PreferredLeaderNotAvailable, "The preferred leader was not available.")

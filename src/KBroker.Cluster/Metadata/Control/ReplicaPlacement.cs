@@ -85,9 +85,9 @@ internal static class ReplicaPlacement
 
     private static RefusedException Invalid(string message) => new(ErrorCode.InvalidReplicaAssignment, message);
 
-    // With several directories the broker chooses, and zero says "not assigned yet".
+    // With several directories the broker chooses, and then says which (AssignReplicasToDirs).
     private static Uuid DefaultDirectory(BrokerRegistration broker) =>
-        broker.LogDirs.Length == 1 ? broker.LogDirs[0] : Uuid.Zero;
+        broker.LogDirs.Length == 1 ? broker.LogDirs[0] : DirectoryIds.Unassigned;
 
     private static bool IsCordoned(BrokerRegistration broker) =>
         broker.CordonedLogDirs is { IsEmpty: false } cordoned && !broker.LogDirs.IsEmpty
