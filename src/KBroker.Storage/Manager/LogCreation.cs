@@ -98,8 +98,8 @@ internal sealed class LogCreation(
             if (LogDirectory.IsOrdinaryId(id) && !set.Options.LostDirectories.Contains(id))
             {
                 throw new StorageException(
-                    $"Log directory {id} of {partition} is none of log.dirs. Add it, or, if it is lost for ever, say so "
-                    + $"with kbroker.lost.log.dirs={id}: its partitions begin anew, empty.");
+                    $"Log directory {id} of {partition} is none of log.dirs. Add it, or, if it is lost for ever, say "
+                    + $"so with kbroker.lost.log.dirs={id}: its partitions begin anew, empty.");
             }
         }
 
