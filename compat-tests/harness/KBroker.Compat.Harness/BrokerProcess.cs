@@ -1,32 +1,34 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
 namespace KBroker.Compat.Harness;
 
 /// <summary>
-/// One real broker process, KBroker or Apache Kafka, on a free port of 127.0.0.1 with a fresh temporary directory, both
-/// given the same server.properties. Disposing stops it by SIGTERM and removes the directory.
+/// One real broker process, KBroker or Apache Kafka, on a port of 127.0.0.1, both given the same server.properties. It
+/// runs in a fresh temporary directory that goes with it, or at a <see cref="BrokerSite"/> that stays. Disposing stops
+/// it by SIGTERM.
 /// </summary>
 public sealed class BrokerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(120);
-    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(60);
     private readonly StringBuilder _log = new();
     private readonly Process _process;
+    private readonly bool _ownsDirectory;
 
-    private BrokerProcess(string directory, int port, ProcessStartInfo start)
+    private BrokerProcess(string directory, int port, bool ownsDirectory, ProcessStartInfo start)
     {
         Directory = directory;
         Port = port;
+        _ownsDirectory = ownsDirectory;
         _process = new Process { StartInfo = start };
         _process.OutputDataReceived += (_, line) => Append(line.Data);
         _process.ErrorDataReceived += (_, line) => Append(line.Data);
     }
 
-    /// <summary>The temporary directory: server.properties and <c>data/</c>.</summary>
+    /// <summary>The directory: server.properties and, of a broker with a directory of its own, <c>data/</c>.</summary>
     public string Directory { get; }
 
     /// <summary>The port of the client listener on 127.0.0.1.</summary>
@@ -71,16 +73,70 @@ public sealed class BrokerProcess : IAsyncDisposable
 
     /// <summary>Starts a broker of the chosen target and waits until it answers.</summary>
     /// <param name="overrides">Broker settings beside the harness's own, as <c>key=value</c>.</param>
-    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in two minutes.</exception>
+    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in time.</exception>
     public static async Task<BrokerProcess> StartAsync(params string[] overrides)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("kbroker-compat-").FullName;
-        var (port, controllerPort) = FreePorts();
-        var config = Path.Combine(directory, "server.properties");
-        await File.WriteAllLinesAsync(config, Settings(directory, port, controllerPort).Concat(overrides));
-        var start = CompatEnvironment.TargetIsKafka ? await KafkaAsync(directory, config) : KBroker(config);
-        start.WorkingDirectory = directory;
-        var broker = new BrokerProcess(directory, port, start);
+        var (port, controllerPort) = BrokerSite.FreePorts();
+        var site = new BrokerSite(directory, port, controllerPort)
+        {
+            Settings = [.. Settings(directory, port, controllerPort), .. overrides],
+        };
+        return await StartAsync(site, CompatEnvironment.TargetIsKafka, ownsDirectory: true);
+    }
+
+    /// <summary>Starts a broker on the files of a site, which stay when it ends, and waits until it answers.</summary>
+    /// <param name="site">Where it runs.</param>
+    /// <param name="kafka">True for Apache Kafka, which is formatted first where nothing is, false for KBroker.</param>
+    /// <exception cref="InvalidOperationException">It ended while starting, or was not ready in time.</exception>
+    public static Task<BrokerProcess> StartAtAsync(BrokerSite site, bool kafka) =>
+        StartAsync(site, kafka, ownsDirectory: false);
+
+    /// <summary>Stops the process by SIGTERM, and by SIGKILL when that takes too long.</summary>
+    /// <returns>Its exit code; 137 after SIGKILL.</returns>
+    public async Task<int> StopAsync()
+    {
+        if (!_process.HasExited)
+        {
+            using var kill = Process.Start("kill", ["-TERM", _process.Id.ToString(CultureInfo.InvariantCulture)]);
+            using var limit = new CancellationTokenSource(StopLimit);
+            try
+            {
+                await _process.WaitForExitAsync(limit.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                await KillAsync();
+            }
+        }
+
+        // Again and without a limit: this time it also waits for the last line of output.
+        await _process.WaitForExitAsync();
+        return _process.ExitCode;
+    }
+
+    /// <summary>Ends the process by SIGKILL: nothing is flushed, closed or answered.</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill(entireProcessTree: true);
+        await _process.WaitForExitAsync();
+    }
+
+    /// <summary>Stops the process if it runs; removes its directory if that is its own.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _process.Dispose();
+        if (_ownsDirectory)
+            System.IO.Directory.Delete(Directory, recursive: true);
+    }
+
+    private static async Task<BrokerProcess> StartAsync(BrokerSite site, bool kafka, bool ownsDirectory)
+    {
+        await File.WriteAllLinesAsync(site.PropertiesFile, site.Settings);
+        var start = kafka ? await KafkaAsync(site) : KBroker(site.PropertiesFile);
+        start.WorkingDirectory = site.Directory;
+        var broker = new BrokerProcess(site.Directory, site.Port, ownsDirectory, start);
         broker._process.Start();
         broker._process.BeginOutputReadLine();
         broker._process.BeginErrorReadLine();
@@ -96,28 +152,6 @@ public sealed class BrokerProcess : IAsyncDisposable
         }
 
         return broker;
-    }
-
-    /// <summary>Stops the process by SIGTERM (SIGKILL when that takes half a minute); removes its directory.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        if (!_process.HasExited)
-        {
-            using var kill = Process.Start("kill", ["-TERM", _process.Id.ToString(CultureInfo.InvariantCulture)]);
-            using var limit = new CancellationTokenSource(StopLimit);
-            try
-            {
-                await _process.WaitForExitAsync(limit.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                _process.Kill(entireProcessTree: true);
-                await _process.WaitForExitAsync();
-            }
-        }
-
-        _process.Dispose();
-        System.IO.Directory.Delete(Directory, recursive: true);
     }
 
     private static IEnumerable<string> Settings(string directory, int port, int controllerPort) =>
@@ -143,18 +177,22 @@ public sealed class BrokerProcess : IAsyncDisposable
             RedirectStandardError = true,
         };
 
-    private static async Task<ProcessStartInfo> KafkaAsync(string directory, string config)
+    private static async Task<ProcessStartInfo> KafkaAsync(BrokerSite site)
     {
         var home = CompatEnvironment.KafkaHome ?? throw new InvalidOperationException(CompatEnvironment.WhyNoBroker);
-        string[] arguments = ["format", "-t", "KBrokerPeerKafkaCluster", "-c", config];
-        var format = Kafka(home, directory, "kafka-storage.sh", arguments);
-        using var formatting = Process.Start(format)!;
-        var errors = formatting.StandardError.ReadToEndAsync();
-        var output = await formatting.StandardOutput.ReadToEndAsync();
-        await formatting.WaitForExitAsync();
-        return formatting.ExitCode == 0
-            ? Kafka(home, directory, "kafka-server-start.sh", [config])
-            : throw new InvalidOperationException($"kafka-storage format failed: {output}{await errors}");
+        if (!site.IsFormatted)
+        {
+            string[] arguments = ["format", "-t", "KBrokerPeerKafkaCluster", "-c", site.PropertiesFile];
+            var format = Kafka(home, site.Directory, "kafka-storage.sh", [.. arguments, .. site.FormatArguments]);
+            using var formatting = Process.Start(format)!;
+            var errors = formatting.StandardError.ReadToEndAsync();
+            var output = await formatting.StandardOutput.ReadToEndAsync();
+            await formatting.WaitForExitAsync();
+            if (formatting.ExitCode != 0)
+                throw new InvalidOperationException($"kafka-storage format failed: {output}{await errors}");
+        }
+
+        return Kafka(home, site.Directory, "kafka-server-start.sh", [site.PropertiesFile]);
     }
 
     private static ProcessStartInfo Kafka(string home, string directory, string tool, string[] arguments)
@@ -170,34 +208,6 @@ public sealed class BrokerProcess : IAsyncDisposable
         if (File.Exists(logging))
             start.Environment["KAFKA_LOG4J_OPTS"] = $"-Dlog4j2.configurationFile={logging}";
         return start;
-    }
-
-    private static (int Client, int Controller) FreePorts()
-    {
-        using var first = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        using var second = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        return (BindFree(first), BindFree(second));
-    }
-
-    /// <summary>
-    /// Below the ports that the system gives to outgoing connections: such a one could be gone again before a broker
-    /// that starts slowly binds it.
-    /// </summary>
-    private static int BindFree(Socket socket)
-    {
-        while (true)
-        {
-            var port = Random.Shared.Next(10_000, 20_000);
-            try
-            {
-                socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
-                return port;
-            }
-            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
-            {
-                // Try another.
-            }
-        }
     }
 
     private void Append(string? line)

@@ -256,7 +256,7 @@ public sealed class Partition
             {
                 SpecialTimestamps.Latest => new(ErrorCode.None, -1, end, LeaderEpoch),
                 SpecialTimestamps.Earliest or SpecialTimestamps.EarliestLocal =>
-                    new(ErrorCode.None, -1, Log.LogStartOffset, Log.LeaderEpochs.EpochOf(Log.LogStartOffset)),
+                    new(ErrorCode.None, -1, Log.LogStartOffset, EpochOf(Log.LogStartOffset)),
                 SpecialTimestamps.LatestTiered or SpecialTimestamps.EarliestPendingUpload =>
                     new(ErrorCode.None, -1, -1, -1),
                 SpecialTimestamps.MaxTimestamp => Found(Log.MaxTimestampOffset(), end),
@@ -344,10 +344,27 @@ public sealed class Partition
         return end.Epoch < lastFetchedEpoch || end.EndOffset < fetchOffset ? end : null;
     }
 
-    private EpochEndOffset EndOf(int epoch) =>
-        epoch == LeaderEpoch
-            ? new EpochEndOffset(epoch, Log.LogEndOffset)
-            : Log.LeaderEpochs.EndOffsetFor(epoch, Log.LogEndOffset);
+    /// <summary>The epoch of an offset. Where the log has no record, the next one will be of the leader's.</summary>
+    private int EpochOf(long offset) =>
+        offset >= Log.LogEndOffset ? LeaderEpoch : Log.LeaderEpochs.EpochOf(offset);
+
+    /// <summary>
+    /// Where an epoch ended. The log knows the epochs that have records; those behind them, up to the leader's, begin
+    /// and end with the log.
+    /// </summary>
+    private EpochEndOffset EndOf(int epoch)
+    {
+        var leaderEpoch = LeaderEpoch;
+        var end = Log.LogEndOffset;
+        if (epoch == leaderEpoch)
+            return new EpochEndOffset(epoch, end);
+        if (epoch < 0 || epoch > leaderEpoch)
+            return EpochEndOffset.Unknown;
+        var latest = Log.LeaderEpochs.LatestEpoch;
+        return epoch <= latest
+            ? Log.LeaderEpochs.EndOffsetFor(epoch, end)
+            : new EpochEndOffset(latest < 0 ? epoch : latest, end);
+    }
 
     private void AdvanceHighWatermark()
     {

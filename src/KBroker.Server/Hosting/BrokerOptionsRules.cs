@@ -67,6 +67,9 @@ internal static class BrokerOptionsRules
             values["node.id"] = brokerId is null or "-1" ? "1" : brokerId;
         }
 
+        // The old name of node.id, which tools still ask for.
+        if (values.GetValueOrDefault("broker.id") is null or "-1")
+            values["broker.id"] = values["node.id"];
         values.TryAdd("process.roles", "broker,controller");
         values.TryAdd("controller.listener.names", "");
     }

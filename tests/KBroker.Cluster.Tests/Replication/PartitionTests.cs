@@ -84,6 +84,31 @@ public sealed class PartitionTests : IDisposable
     }
 
     [Fact]
+    public void Epochs_without_records_end_where_the_log_does()
+    {
+        Lead(epoch: 3);
+        Assert.Equal((ErrorCode.None, 3), Earliest());
+        Assert.Equal((ErrorCode.None, 2, 0L), EndOf(2));
+        Append(records: 2);
+        Lead(epoch: 6);
+        Assert.Equal((ErrorCode.None, 3), Earliest());
+        Assert.Equal((ErrorCode.None, 3, 2L), EndOf(3));
+        Assert.Equal((ErrorCode.None, 3, 2L), EndOf(5));
+        Assert.Equal((ErrorCode.None, 6, 2L), EndOf(6));
+        Assert.Equal((ErrorCode.None, -1, -1L), EndOf(7));
+
+        // Deleted up to its end, the log has no record again.
+        Assert.Equal(ErrorCode.None, _partition.DeleteRecords(-1, out _));
+        Assert.Equal((ErrorCode.None, 6), Earliest());
+
+        (ErrorCode, int) Earliest()
+        {
+            var found = _partition.FindOffset(SpecialTimestamps.Earliest, ReadLimit.HighWatermark, -1);
+            return (found.Error, found.LeaderEpoch);
+        }
+    }
+
+    [Fact]
     public void A_follower_that_is_ahead_or_on_another_history_is_told_where_it_parts()
     {
         Lead(epoch: 1);

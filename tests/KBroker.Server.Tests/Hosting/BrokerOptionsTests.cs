@@ -52,6 +52,13 @@ public sealed class BrokerOptionsTests
         Assert.Equal(5, Create(("broker.id", "5")).NodeId);
 
     [Theory]
+    [InlineData("node.id", "7", 7)]
+    [InlineData("broker.id", "7", 7)]
+    [InlineData("broker.id", "-1", 1)]
+    public void Broker_id_is_shown_to_be_the_same_as_node_id(string name, string value, int shown) =>
+        Assert.Equal(shown, Create((name, value)).Configs.GetInt("broker.id"));
+
+    [Theory]
     [InlineData("process.roles", "broker", "the value must be broker,controller")]
     [InlineData("process.roles", "controller", "the value must be broker,controller")]
     [InlineData("controller.quorum.voters", "1@a:1,2@b:2", "the only voter must be node.id, which is 1")]
