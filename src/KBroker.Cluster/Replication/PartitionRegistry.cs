@@ -24,6 +24,7 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     private readonly IPartitionListener _listener;
     private readonly ILogger _logger;
     private readonly DirectoryAssignments? _assignments;
+    private (string Topic, TopicConfigValues Values, LogConfig Config)? _configsOfTopic;
 
     /// <summary>Creates an empty registry; subscribe it to the metadata after the configs.</summary>
     /// <param name="logs">The logs on disk.</param>
@@ -80,8 +81,11 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     public void OnMetadata(MetadataUpdate update)
     {
         ArgumentNullException.ThrowIfNull(update);
+        _configsOfTopic = null;
+        var doomed = new List<TopicPartition>();
         foreach (var topic in update.DeletedTopics)
-            Delete(topic);
+            Delete(topic, doomed);
+        DeleteLogs(doomed);
         foreach (var topic in update.ChangedTopics)
             Apply(topic, isNew: update.Delta is not null);
         ApplyConfigs(update);
@@ -138,16 +142,28 @@ public sealed class PartitionRegistry : IMetadataSubscriber
         }
     }
 
+    /// <summary>The partitions of a topic share one object, which is looked up once.</summary>
+    private (TopicConfigValues Values, LogConfig Config) ConfigsOf(string topic)
+    {
+        if (_configsOfTopic is not { } known || known.Topic != topic)
+        {
+            var values = _configs.OfTopic(topic);
+            _configsOfTopic = known = (topic, values, LogConfigs.From(values));
+        }
+
+        return (known.Values, known.Config);
+    }
+
     private Partition? Create(TopicImage topic, PartitionImage image, TopicPartition topicPartition, bool isNew)
     {
         try
         {
-            var values = _configs.OfTopic(topic.Name);
+            var (values, config) = ConfigsOf(topic.Name);
             var assigned = image.DirectoryOf(_brokerId);
             // Found at the start without a directory, it may have got one that the controller was not told of any more.
             var mayChoose = isNew && assigned == DirectoryIds.Unassigned && !_offline.ContainsKey(topicPartition);
             Uuid? directory = mayChoose ? null : assigned;
-            var log = _logs.GetOrCreate(topicPartition, topic.Id, LogConfigs.From(values), directory);
+            var log = _logs.GetOrCreate(topicPartition, topic.Id, config, directory);
             if (log.Directory.DirectoryId != assigned)
                 _assignments?.Note(new(topic.Id, image.PartitionId, log.Directory.DirectoryId));
             var partition = new Partition(topicPartition, topic.Id, log, _brokerId, _listener)
@@ -168,36 +184,47 @@ public sealed class PartitionRegistry : IMetadataSubscriber
         }
     }
 
-    private void Delete(TopicImage topic)
+    private void Delete(TopicImage topic, List<TopicPartition> doomed)
     {
         foreach (var image in topic.Partitions)
         {
             var topicPartition = new TopicPartition(topic.Name, image.PartitionId);
-            if (_offline.TryRemove(topicPartition, out _))
-                DeleteLog(topicPartition);
-            else if (_byName.TryGetValue(topicPartition, out var partition) && partition.TopicId == topic.Id)
-                Remove(topicPartition);
+            if (_offline.TryRemove(topicPartition, out _)
+                || (_byName.TryGetValue(topicPartition, out var partition) && partition.TopicId == topic.Id
+                    && Forget(topicPartition)))
+            {
+                doomed.Add(topicPartition);
+            }
         }
     }
 
     private void Remove(TopicPartition topicPartition)
     {
-        if (!_byName.TryRemove(topicPartition, out var partition))
-            return;
-        _byId.TryRemove((partition.TopicId, topicPartition.Partition), out _);
-        partition.Stop();
-        DeleteLog(topicPartition);
+        if (Forget(topicPartition))
+            DeleteLogs([topicPartition]);
     }
 
-    private void DeleteLog(TopicPartition topicPartition)
+    private bool Forget(TopicPartition topicPartition)
     {
+        if (!_byName.TryRemove(topicPartition, out var partition))
+            return false;
+        _byId.TryRemove((partition.TopicId, topicPartition.Partition), out _);
+        partition.Stop();
+        return true;
+    }
+
+    private void DeleteLogs(List<TopicPartition> doomed)
+    {
+        if (doomed.Count == 0)
+            return;
         try
         {
-            _logs.Delete(topicPartition);
+            _logs.Delete(doomed);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            _logger.LogError("The log of {Partition} cannot be deleted: {Reason}", topicPartition, failure.Message);
+            var which = doomed.Count == 1 ? doomed[0].ToString() : $"{doomed.Count} partitions";
+            _logger.LogError("The logs of {Partitions} cannot be deleted: {Reason}", which, failure.Message);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
@@ -75,7 +76,8 @@ internal sealed class BrokerState
             Logger = _loggers.CreateLogger<LocalMetadataLog>(),
         });
         _metadata.Subscribe(Configs);
-        Logs.LoadLogs(ConfigOf);
+        var configsOfTopics = new ConcurrentDictionary<string, LogConfig>();
+        Logs.LoadLogs((partition, topicId) => ConfigOf(partition, topicId, configsOfTopics));
         _metadata.BecomeLeader();
         _assignments = new DirectoryAssignments(_options.NodeId, _loggers.CreateLogger<DirectoryAssignments>());
         Partitions = new PartitionRegistry(
@@ -178,14 +180,15 @@ internal sealed class BrokerState
 
     private static InvalidOperationException NotOpen() => new("The broker's state is not open");
 
-    private LogConfig? ConfigOf(TopicPartition topicPartition, Uuid topicId)
+    private LogConfig? ConfigOf(
+        TopicPartition topicPartition, Uuid topicId, ConcurrentDictionary<string, LogConfig> known)
     {
         var topic = Metadata.Image.Topics.Find(topicPartition.Topic);
         if (topic?.Partition(topicPartition.Partition) is not { } partition
             || !partition.Replicas.Contains(_options.NodeId)
             || (topicId != Uuid.Zero && topicId != topic.Id))
             return null;
-        return LogConfigs.From(Configs.OfTopic(topicPartition.Topic));
+        return known.GetOrAdd(topicPartition.Topic, topic => LogConfigs.From(Configs.OfTopic(topic)));
     }
 
     private LogConfig MetadataLogConfig()

@@ -31,11 +31,12 @@ public sealed class OffsetCheckpointFile(IFileSystem files, string path)
 
     private const string Version = "0";
     private readonly Lock _lock = new();
+    private string? _written;
 
     /// <summary>Full path.</summary>
     public string Path => path;
 
-    /// <summary>Replaces the content.</summary>
+    /// <summary>Replaces the content; does nothing when it is what was last written here.</summary>
     /// <param name="offsets">One offset a partition.</param>
     public void Write(IReadOnlyCollection<KeyValuePair<TopicPartition, long>> offsets)
     {
@@ -46,8 +47,15 @@ public sealed class OffsetCheckpointFile(IFileSystem files, string path)
                 .Append(CultureInfo.InvariantCulture, $"{partition.Partition} {offset}\n");
         }
 
+        var content = text.ToString();
         lock (_lock)
-            files.WriteAtomically(path, text.ToString());
+        {
+            if (content == _written)
+                return;
+            _written = null;
+            files.WriteAtomically(path, content);
+            _written = content;
+        }
     }
 
     /// <summary>Reads the content.</summary>

@@ -31,6 +31,20 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
         CrashPoint.Reached("delete.directory-removed");
     });
 
+    /// <summary>Deletes the renamed directories of logs, those with the same delay together.</summary>
+    public void DeleteDirectories(IReadOnlyList<PartitionLog> logs)
+    {
+        foreach (var group in logs.GroupBy(static l => l.Config.FileDeleteDelayMs))
+        {
+            string[] paths = [.. group.Select(static l => l.Path)];
+            After(group.Key, () =>
+            {
+                foreach (var path in paths)
+                    context.Files.DeleteDirectory(path);
+            });
+        }
+    }
+
     public void Dispose()
     {
         lock (_lock)

@@ -33,51 +33,71 @@ internal sealed class LogCreation(
         }
     }
 
-    /// <summary>See <see cref="LogManager.Delete"/>.</summary>
-    public bool Delete(TopicPartition partition)
+    /// <summary>See <see cref="LogManager.Delete(IReadOnlyCollection{TopicPartition})"/>.</summary>
+    public int Delete(IReadOnlyCollection<TopicPartition> partitions)
     {
-        PartitionLog? log;
+        List<PartitionLog> logs = [];
+        var count = 0;
         lock (set.ChangeLock)
         {
-            if (!set.Logs.TryRemove(partition, out log))
-                return DeleteDamaged(partition);
-            if (log.Directory.IsOffline)
+            foreach (var partition in partitions)
             {
-                // When the directory is back, its topic is unknown and it is not looked at.
-                log.Abandon();
-                return true;
+                if (!set.Logs.TryRemove(partition, out var log))
+                {
+                    count += DeleteDamaged(partition) ? 1 : 0;
+                }
+                else if (log.Directory.IsOffline)
+                {
+                    // When the directory is back, its topic is unknown and it is not looked at.
+                    log.Abandon();
+                    count++;
+                }
+                else
+                {
+                    logs.Add(log);
+                }
             }
 
-            try
-            {
-                // A recovery point left behind would not fit a new log of the same name.
-                checkpointing.WriteRecoveryPoints(log.Directory);
-                checkpointing.WriteLogStartOffsets(log.Directory);
-                CrashPoint.Reached("delete.checkpointed");
-                // Closed first, so that nobody looks for files whose directory has another name.
-                log.Abandon();
-                log.RenameDirectory(Path.Combine(log.Directory.Path, set.DoomedName(partition)));
-                CrashPoint.Reached("delete.renamed");
-                set.Context.Files.FlushDirectory(log.Directory.Path);
-                CrashPoint.Reached("delete.flushed");
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw log.Directory.Fail($"deleting {partition}", exception);
-            }
+            foreach (var inDirectory in logs.GroupBy(static l => l.Directory))
+                RenameAll(inDirectory.Key, inDirectory);
         }
 
-        deletion.DeleteDirectory(log.Path, log.Config.FileDeleteDelayMs);
-        return true;
+        deletion.DeleteDirectories(logs);
+        return count + logs.Count;
+    }
+
+    private void RenameAll(LogDirectory directory, IEnumerable<PartitionLog> logs)
+    {
+        try
+        {
+            // A recovery point left behind would not fit a new log of the same name.
+            checkpointing.WriteRecoveryPoints(directory);
+            checkpointing.WriteLogStartOffsets(directory);
+            CrashPoint.Reached("delete.checkpointed");
+            foreach (var log in logs)
+            {
+                // Closed first, so that nobody looks for files whose directory has another name.
+                log.Abandon();
+                log.RenameDirectory(Path.Combine(directory.Path, set.DoomedName(log.TopicPartition)));
+            }
+
+            CrashPoint.Reached("delete.renamed");
+            set.Context.Files.FlushDirectory(directory.Path);
+            CrashPoint.Reached("delete.flushed");
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw directory.Fail("deleting partitions", exception);
+        }
     }
 
     /// <summary>A log that is not served for its damage is deleted like another: its topic is gone.</summary>
     private bool DeleteDamaged(TopicPartition partition)
     {
-        if (!set.Damaged.TryRemove(partition, out var damage) || Path.GetDirectoryName(damage.File) is not { } path)
+        if (!set.Damaged.TryRemove(partition, out _) || !set.DamagedCheckpoints.TryRemove(partition, out var damaged))
             return false;
-        var doomed = Path.Combine(Path.GetDirectoryName(path)!, set.DoomedName(partition));
-        set.Context.Files.Rename(path, doomed);
+        var doomed = Path.Combine(damaged.Directory.Path, set.DoomedName(partition));
+        set.Context.Files.Rename(Path.Combine(damaged.Directory.Path, partition.ToString()), doomed);
         deletion.DeleteDirectory(doomed, 0);
         return true;
     }
@@ -103,8 +123,11 @@ internal sealed class LogCreation(
             }
         }
 
-        var counts = set.Logs.Values.CountBy(static l => l.Directory).ToDictionary();
-        return set.Directories.Where(static d => !d.IsOffline).MinBy(d => counts.GetValueOrDefault(d))
+        var online = set.Directories.Where(static d => !d.IsOffline).ToList();
+        if (online.Count == 1)
+            return online[0];
+        var counts = set.Logs.Select(static l => l.Value).CountBy(static l => l.Directory).ToDictionary();
+        return online.MinBy(d => counts.GetValueOrDefault(d))
             ?? throw new StorageException("All log directories are offline.");
     }
 }

@@ -191,7 +191,16 @@ public sealed class LogManager : IDisposable
     /// </summary>
     /// <param name="partition">Which.</param>
     /// <returns>False when there is none.</returns>
-    public bool Delete(TopicPartition partition) => _creation.Delete(partition);
+    public bool Delete(TopicPartition partition) => _creation.Delete([partition]) > 0;
+
+    /// <summary>Deletes several logs as one, with the same few flushes however many they are.</summary>
+    /// <param name="partitions">Which; those that are not there are left out.</param>
+    /// <returns>How many there were.</returns>
+    public int Delete(IReadOnlyCollection<TopicPartition> partitions)
+    {
+        ArgumentNullException.ThrowIfNull(partitions);
+        return _creation.Delete(partitions);
+    }
 
     /// <summary>Writes the recovery points of all directories.</summary>
     public void CheckpointRecoveryPoints() => _checkpointing.WriteRecoveryPoints();

@@ -32,7 +32,7 @@ internal sealed class LogSet(LogManagerOptions options, LogContext context, IRea
     public Lock ChangeLock { get; } = new();
 
     public IEnumerable<PartitionLog> LogsIn(LogDirectory directory) =>
-        Logs.Values.Where(l => l.Directory == directory);
+        Logs.Select(static l => l.Value).Where(l => l.Directory == directory);
 
     /// <summary>How many logs of a directory are opened or closed at the same time.</summary>
     public ParallelOptions Degree() =>

@@ -27,7 +27,7 @@ internal sealed class PeriodicWork(LogSet set, LogCheckpointing checkpointing) :
     public void FlushDueLogs()
     {
         var nowMs = set.Context.NowMs;
-        foreach (var log in set.Logs.Values)
+        foreach (var (_, log) in set.Logs)
         {
             var isDue = log.LogEndOffset > log.RecoveryPoint && nowMs - log.LastFlushMs >= log.Config.FlushMs;
             if (isDue && !log.Directory.IsOffline)
@@ -38,14 +38,14 @@ internal sealed class PeriodicWork(LogSet set, LogCheckpointing checkpointing) :
     /// <summary>Applies retention to all logs.</summary>
     public void RunRetention()
     {
-        foreach (var log in set.Logs.Values)
+        foreach (var (_, log) in set.Logs)
             Guard(log, "applying retention", l => l.DeleteOldSegments(HighWatermarkOf(l)));
     }
 
     /// <summary>Forgets producers that have not written for <c>producer.id.expiration.ms</c>.</summary>
     public void RemoveExpiredProducers()
     {
-        foreach (var log in set.Logs.Values)
+        foreach (var (_, log) in set.Logs)
             log.RemoveExpiredProducers();
     }
 
