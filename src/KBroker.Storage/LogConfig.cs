@@ -97,6 +97,14 @@ public sealed record LogConfig
     /// <summary><c>kbroker.flush.acks.all</c>: whether acks=all waits for stable storage.</summary>
     public bool FlushAcksAll { get; init; } = true;
 
+    /// <summary>
+    /// The longest that a segment is appended to, ms: <see cref="SegmentMs"/>, in a compacted topic also
+    /// <see cref="MaxCompactionLagMs"/>, because only finished segments are compacted.
+    /// </summary>
+    public long MaxSegmentMs => IsCompacted && MaxCompactionLagMs > 0
+        ? Math.Min(MaxCompactionLagMs, SegmentMs)
+        : SegmentMs;
+
     /// <summary>Whether <see cref="CleanupPolicy"/> compacts, and so every record needs a key.</summary>
     public bool IsCompacted => (CleanupPolicy & CleanupPolicy.Compact) != 0;
 }

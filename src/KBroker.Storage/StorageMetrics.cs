@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using KBroker.Storage.Cleaning;
 
 namespace KBroker.Storage;
 
@@ -30,7 +31,11 @@ public sealed class StorageMetrics : IDisposable
             () => Volatile.Read(ref _offlineDirectories),
             "{directory}",
             "Log directories that failed.");
+        Cleaner = new CleanerMetrics(_meter);
     }
+
+    /// <summary>Those of compaction.</summary>
+    internal CleanerMetrics Cleaner { get; }
 
     /// <summary>Ends the instruments.</summary>
     public void Dispose() => _meter.Dispose();

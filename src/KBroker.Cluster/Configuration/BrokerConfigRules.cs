@@ -52,9 +52,12 @@ public static class BrokerConfigRules
                 }
             }
 
-            ValidateTogether(isDefault
+            var changed = isDefault
                 ? broker.WithDynamic(values, broker.DynamicBroker)
-                : broker.WithDynamic(broker.DynamicDefault, values));
+                : broker.WithDynamic(broker.DynamicDefault, values);
+            ValidateTogether(changed);
+            if (CleanerConfigs.CheckChange(broker, changed) is { } problem)
+                throw new ConfigException(problem);
         }
         catch (ConfigException refused) when (!refused.IsInvalidRequest)
         {
@@ -149,6 +152,8 @@ public static class BrokerConfigRules
         CheckCodec(broker, "share.coordinator.state.topic.compression.codec");
         CheckGroups(broker);
         CheckDirectories(broker);
+        if (CleanerConfigs.Check(broker) is { } problem)
+            throw new ConfigException(problem);
     }
 
     /// <summary>

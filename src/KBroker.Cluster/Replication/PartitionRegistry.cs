@@ -231,7 +231,11 @@ public sealed class PartitionRegistry : IMetadataSubscriber
     private void ApplyConfigs(MetadataUpdate update)
     {
         if (update.Delta is null || update.ChangedConfigs.Any(_configs.IsBroker))
+        {
             _logs.ProducerIdExpirationMs = _configs.Broker.GetLong("producer.id.expiration.ms");
+            _logs.Cleaner.Reconfigure(CleanerConfigs.From(_configs.Broker));
+        }
+
         // New logs were just created with the configs in force.
         if (update.Delta is null)
             return;

@@ -2,16 +2,6 @@ using System.Buffers;
 
 namespace KBroker.Protocol.Records;
 
-/// <summary>Says which records of a batch stay.</summary>
-public interface IRecordFilter
-{
-    /// <summary>Judges one record.</summary>
-    /// <param name="header">Its batch.</param>
-    /// <param name="record">The record; valid during the call.</param>
-    /// <returns>Whether it stays.</returns>
-    bool Keep(in RecordBatchHeader header, in Record record);
-}
-
 /// <summary>
 /// Makes a new batch of an old one. The old one is never touched; the new one lies in a pooled buffer.
 /// </summary>
@@ -58,49 +48,6 @@ public static class RecordBatchTransformer
         }
     }
 
-    /// <summary>
-    /// Drops records as compaction does: the base offset, last offset delta, base sequence and leader epoch stay, so
-    /// that positions and producer state are as before; the batch may end up empty.
-    /// </summary>
-    /// <typeparam name="TFilter">A struct, so that the calls are direct.</typeparam>
-    /// <param name="batch">Exactly one whole batch.</param>
-    /// <param name="filter">Asked once a record, in order.</param>
-    /// <param name="deleteHorizon">ms; set on the new batch, null keeps what the batch has.</param>
-    /// <param name="codecs">The codecs.</param>
-    /// <param name="maxDecompressedBytes">The bound on the decompressed records.</param>
-    /// <param name="keptCount">The number of records of the new batch.</param>
-    /// <returns>The new batch; dispose it. With all records kept and no new horizon it says the same.</returns>
-    /// <exception cref="CorruptRecordException">The bytes are not exactly one batch.</exception>
-    /// <exception cref="InvalidRecordException">Its content does not hold, or the bound does not.</exception>
-    public static IMemoryOwner<byte> Filter<TFilter>(
-        in ReadOnlySequence<byte> batch,
-        ref TFilter filter,
-        long? deleteHorizon,
-        CompressionCodecs codecs,
-        int maxDecompressedBytes,
-        out int keptCount)
-        where TFilter : IRecordFilter
-    {
-        using var reader = new RecordBatchReader(batch, codecs, maxDecompressedBytes);
-        ref readonly var header = ref reader.Header;
-        var options = RecordBatchOptions.Like(header);
-        if (deleteHorizon is not null)
-            options = options with { DeleteHorizon = deleteHorizon };
-        using var builder = new RecordBatchBuilder(options, codecs);
-        while (reader.TryRead(out var record))
-        {
-            if (filter.Keep(header, record))
-                builder.Append(record);
-        }
-
-        keptCount = builder.RecordsCount;
-        var result = new PooledBuffer();
-        builder.BuildTo(result);
-        if (keptCount == 0)
-            RestoreMaxTimestamp(header, result);
-        return result;
-    }
-
     private static void Recode(
         in ReadOnlySequence<byte> records,
         CompressionType from,
@@ -126,11 +73,6 @@ public static class RecordBatchTransformer
         codecs.Get(from).Decompress(records, plain, maxDecompressedBytes);
         codecs.Get(to).Compress(plain.Span, result, level);
     }
-
-    /// <summary>An emptied batch keeps the timestamp it had, by which retention judges it.</summary>
-    private static void RestoreMaxTimestamp(in RecordBatchHeader header, PooledBuffer result) =>
-        RecordBatchEditor.SetMaxTimestamp(
-            new ReadOnlySequence<byte>(result.Memory), header.TimestampType, header.MaxTimestamp);
 
     private static void Rewrite(in RecordBatchHeader header, RecordBatchAttributes attributes, PooledBuffer result)
     {

@@ -83,6 +83,8 @@ internal sealed class BrokerState
         Partitions = new PartitionRegistry(
             Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>(), _assignments);
         _metadata.Subscribe(Partitions);
+        // Behind the partitions, which know the high watermarks.
+        Logs.Cleaner.Start();
         _checkpoints = new PeriodicWork(
             Partitions.CheckpointHighWatermarks,
             TimeSpan.FromMilliseconds(configs.GetLong("replica.high.watermark.checkpoint.interval.ms")),
@@ -218,6 +220,7 @@ internal sealed class BrokerState
             LostDirectories = _options.LostLogDirs,
             Time = _time,
             Logger = _loggers.CreateLogger<LogManager>(),
+            Cleaner = CleanerConfigs.From(Configs.Broker),
             RecoveryThreadsPerDirectory = configs.GetInt("num.recovery.threads.per.data.dir"),
             RecoveryPointCheckpointIntervalMs = configs.GetLong("log.flush.offset.checkpoint.interval.ms"),
             LogStartCheckpointIntervalMs = configs.GetLong("log.flush.start.offset.checkpoint.interval.ms"),

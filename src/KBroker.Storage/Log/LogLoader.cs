@@ -171,9 +171,9 @@ internal sealed class LogLoader(
                     segment.File.Path, 0, $"it overlaps with its predecessor, which ends at {end}");
             }
 
-            // A crash may lose the end of one file and keep the next one. Before the recovery point a gap is
-            // compaction's.
-            if (i > first && segment.BaseOffset > end && end >= recoveryPoint)
+            // A crash may lose the end of one file and keep the next one. Before the recovery point, and in a log that
+            // is compacted (Kafka's cleaner does not wait for the recovery point), a gap is compaction's.
+            if (i > first && segment.BaseOffset > end && end >= recoveryPoint && !config.IsCompacted)
             {
                 context.Logger.LogWarning(
                     "{File} starts behind the end {Offset} of its predecessor; it is removed, with all behind it.",

@@ -28,9 +28,19 @@ internal sealed class LogReader(TopicPartition partition, SegmentList segments, 
     /// <summary>The place of an offset: where the batch that holds it starts, or the end.</summary>
     public LogEnd.Boundary Translate(long offset)
     {
-        if (end.TryFind(offset, out var boundary, out _) && boundary.Offset == offset)
-            return boundary;
-        var all = segments.All;
+        return end.TryFind(offset, out var boundary, out _) && boundary.Offset == offset
+            ? boundary
+            : Locate(segments.All, offset);
+    }
+
+    private static bool IsIn(LogSegment[] all, LogSegment segment)
+    {
+        var index = SegmentList.Floor(all, segment.BaseOffset);
+        return index >= 0 && ReferenceEquals(all[index], segment);
+    }
+
+    private static LogEnd.Boundary Locate(LogSegment[] all, long offset)
+    {
         var index = Math.Max(0, SegmentList.Floor(all, offset));
         for (; index < all.Length; index++)
         {
@@ -59,9 +69,10 @@ internal sealed class LogReader(TopicPartition partition, SegmentList segments, 
         };
         if (offset >= Math.Min(maxOffset, endOffset))
             return empty;
-        if (!known)
-            bound = Translate(maxOffset);
         var all = segments.All;
+        // A bound within a segment that compaction has just replaced says nothing of the new one.
+        if (!known || !IsIn(all, bound.Segment))
+            bound = Locate(all, maxOffset);
         for (var i = Math.Max(0, SegmentList.Floor(all, offset)); i < all.Length; i++)
         {
             var segment = all[i];

@@ -1,3 +1,4 @@
+using KBroker.Storage.Cleaning;
 using KBroker.Storage.Producers;
 using KBroker.Storage.Segments;
 
@@ -21,6 +22,7 @@ internal sealed class LogState
         Partition = parts.Partition;
         Epochs = parts.Epochs;
         Producers = parts.Producers;
+        DeleteLater = parts.DeleteLater;
         Segments = new SegmentList(parts.Loaded.Segments);
         Flush = new LogFlush(Context, Directory, Epochs);
         Reader = new LogReader(Partition, Segments, End);
@@ -59,6 +61,12 @@ internal sealed class LogState
     public EpochCache Epochs { get; }
 
     public ProducerStates Producers { get; }
+
+    /// <summary>Keeps cleanings apart from what takes files away.</summary>
+    public CleaningGate Cleaning { get; } = new();
+
+    /// <summary>Deletes renamed segments after <c>file.delete.delay.ms</c>.</summary>
+    public Action<IReadOnlyList<LogSegment>, long> DeleteLater { get; }
 
     public LogConfig Config
     {

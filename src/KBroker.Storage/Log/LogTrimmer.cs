@@ -7,13 +7,11 @@ namespace KBroker.Storage.Log;
 /// <summary>
 /// Takes records away from a log: at its start (retention, DeleteRecords), or at its end (truncation).
 /// </summary>
-internal sealed class LogTrimmer(
-    LogState state, LogWriter writer, Action<IReadOnlyList<LogSegment>, long> deleteLater)
+internal sealed class LogTrimmer(LogState state, LogWriter writer)
 {
     /// <summary>See <see cref="PartitionLog.DeleteRecordsBefore"/>.</summary>
     public void DeleteRecordsBefore(long offset)
     {
-        IReadOnlyList<LogSegment> removed;
         lock (state.Lock)
         {
             if (offset > state.End.Offset)
@@ -31,16 +29,21 @@ internal sealed class LogTrimmer(
         // The new start is safe before a file goes, so that a crash cannot bring it back.
         state.Directory.CheckpointLogStartOffsets();
         CrashPoint.Reached("delete-records.checkpointed");
-        lock (state.Lock)
-            removed = RemoveSegmentsBeforeStart();
+        // While the log is being compacted its segments stay; the cleaner removes them when it is done.
+        if (!state.Cleaning.TryPause(out var pause))
+            return;
+        using var paused = pause;
+        var removed = RemoveSegmentsBeforeStart();
         CrashPoint.Reached("delete-records.removed");
-        deleteLater(removed, state.Config.FileDeleteDelayMs);
+        state.DeleteLater(removed, state.Config.FileDeleteDelayMs);
     }
 
     /// <summary>See <see cref="PartitionLog.DeleteOldSegments"/>.</summary>
     public int DeleteOldSegments(long highWatermark)
     {
-        IReadOnlyList<LogSegment> removed;
+        if (!state.Cleaning.TryPause(out var pause))
+            return 0;
+        using var paused = pause;
         lock (state.Lock)
         {
             if (state.IsClosed || state.Directory.IsOffline)
@@ -59,11 +62,10 @@ internal sealed class LogTrimmer(
         CrashPoint.Reached("retention.moved");
         state.Directory.CheckpointLogStartOffsets();
         CrashPoint.Reached("retention.checkpointed");
-        lock (state.Lock)
-            removed = RemoveSegmentsBeforeStart();
+        var removed = RemoveSegmentsBeforeStart();
         CrashPoint.Reached("retention.removed");
-        deleteLater(removed, state.Config.FileDeleteDelayMs);
-        return removed.Count;
+        state.DeleteLater(removed, state.Config.FileDeleteDelayMs);
+        return removed.Length;
     }
 
     /// <summary>Rolls; the caller holds the lock.</summary>
@@ -86,7 +88,13 @@ internal sealed class LogTrimmer(
     }
 
     /// <summary>Takes the segments that end at or before the log's start out of the list.</summary>
-    private IReadOnlyList<LogSegment> RemoveSegmentsBeforeStart()
+    private LogSegment[] RemoveSegmentsBeforeStart()
+    {
+        lock (state.Lock)
+            return TakeSegmentsBeforeStart();
+    }
+
+    private LogSegment[] TakeSegmentsBeforeStart()
     {
         var all = state.Segments.All;
         var count = 0;
@@ -121,6 +129,7 @@ internal sealed class LogTrimmer(
         var newEnd = offset;
         if (place.Segment.TryFindBatch(offset, place.Segment.SizeInBytes, out var position, out var header))
             newEnd = Math.Min(offset, header.BaseOffset);
+        state.Directory.CleanerCheckpoint.Truncate(state.Partition, newEnd);
         // A recovery point behind the end would look like damage after a crash.
         state.Flush.Reset(Math.Min(state.Flush.RecoveryPoint, newEnd));
         state.Directory.CheckpointRecoveryPoints();

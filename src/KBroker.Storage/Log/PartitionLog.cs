@@ -32,7 +32,7 @@ public sealed class PartitionLog
     {
         _state = new LogState(parts);
         _writer = new LogWriter(_state, this);
-        _trimmer = new LogTrimmer(_state, _writer, parts.DeleteLater);
+        _trimmer = new LogTrimmer(_state, _writer);
         _validator = new LeaderValidator(parts.Partition, parts.Context);
         _timestamps = new TimestampLookup(
             _state.Segments, parts.Context.Codecs, parts.Context.MaxDecompressedBytes);
@@ -75,6 +75,9 @@ public sealed class PartitionLog
 
     /// <summary>Base offset of the oldest segment.</summary>
     internal long FirstSegmentOffset => _state.Segments.All[0].BaseOffset;
+
+    /// <summary>What the parts of the log share; compaction is one of them.</summary>
+    internal LogState State => _state;
 
     /// <summary>Number of segments.</summary>
     public int SegmentCount => _state.Segments.All.Length;
@@ -268,6 +271,7 @@ public sealed class PartitionLog
     /// <param name="offset">The new end; the first batch that reaches it goes, too.</param>
     public void TruncateTo(long offset)
     {
+        using var pause = _state.Cleaning.PauseAndWait();
         lock (_state.Lock)
         {
             _state.ThrowIfUnusable();
@@ -289,7 +293,10 @@ public sealed class PartitionLog
     public void UpdateConfig(LogConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
+        var stopsCompaction = _state.Config.IsCompacted && !config.IsCompacted;
         _state.Config = config;
+        if (stopsCompaction)
+            _state.Cleaning.PauseAndWait().Dispose();
     }
 
     /// <summary>Starts a new segment if the active one has records.</summary>
@@ -317,6 +324,7 @@ public sealed class PartitionLog
     /// <summary>Flushes and closes everything; afterwards the next open needs no scan.</summary>
     public void Close()
     {
+        using var pause = _state.Cleaning.PauseAndWait();
         lock (_state.Lock)
         {
             if (_state.IsClosed)
@@ -342,6 +350,7 @@ public sealed class PartitionLog
     /// <summary>Closes the files without flushing, as a crash or a deletion does.</summary>
     internal void Abandon()
     {
+        using var pause = _state.Cleaning.PauseAndWait();
         lock (_state.Lock)
         {
             _state.IsClosed = true;
@@ -353,6 +362,7 @@ public sealed class PartitionLog
     /// <summary>Gives the directory another name; reads in flight go on.</summary>
     internal void RenameDirectory(string path)
     {
+        using var pause = _state.Cleaning.PauseAndWait();
         lock (_state.Lock)
         {
             // Files are opened when they are used, which may be at this moment.

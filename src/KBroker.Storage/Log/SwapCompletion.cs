@@ -15,9 +15,6 @@ namespace KBroker.Storage.Log;
 /// </remarks>
 internal sealed class SwapCompletion(LogContext context, string path)
 {
-    private static readonly string[] Suffixes =
-        [SegmentPaths.Log, SegmentPaths.OffsetIndex, SegmentPaths.TimeIndex, SegmentPaths.TransactionIndex];
-
     /// <summary>Brings the files of a partition into one of the two states.</summary>
     /// <param name="files">What is in the directory.</param>
     /// <returns>Whether files were renamed or deleted.</returns>
@@ -34,8 +31,11 @@ internal sealed class SwapCompletion(LogContext context, string path)
                 context.Files.DeleteFile(Path.Combine(path, file.Name));
         }
 
-        foreach (var offset in swaps)
-            DeleteReplaced(files, offset);
+        for (var i = 0; i < swaps.Count; i++)
+            DeleteReplaced(files, swaps[i], i + 1 < swaps.Count ? swaps[i + 1] : null);
+        // The names of what was replaced are gone for sure before another name could stand beside them.
+        if (swaps.Count > 0)
+            context.Files.FlushDirectory(path);
         foreach (var offset in swaps)
             RenameToFinal(offset);
         if (swaps.Count > 0)
@@ -51,7 +51,7 @@ internal sealed class SwapCompletion(LogContext context, string path)
 
     private static long OffsetOf(string name, string suffix)
     {
-        foreach (var kind in Suffixes)
+        foreach (var kind in SegmentPaths.Kinds)
         {
             if (SegmentPaths.TryParse(name, kind + suffix, out var offset))
                 return offset;
@@ -60,25 +60,32 @@ internal sealed class SwapCompletion(LogContext context, string path)
         return -1;
     }
 
-    private void DeleteReplaced(IReadOnlyList<FileEntry> files, long swapOffset)
+    /// <summary>Deletes the segments whose offsets a new one covers.</summary>
+    /// <param name="files">What is in the directory.</param>
+    /// <param name="swapOffset">Base offset of the new segment.</param>
+    /// <param name="nextSwap">Base offset of the new one behind it, up to which it reaches.</param>
+    private void DeleteReplaced(IReadOnlyList<FileEntry> files, long swapOffset, long? nextSwap)
     {
         var swap = SegmentPaths.Of(path, swapOffset, SegmentPaths.Log + SegmentPaths.Swap);
         if (!context.Files.FileExists(swap))
             return;
-        var end = NextOffset(swap, swapOffset);
+        // A segment that became empty still replaces the one of its name.
+        var end = nextSwap ?? Math.Max(swapOffset + 1, NextOffset(swap, swapOffset));
         foreach (var file in files)
         {
-            if (!SegmentPaths.TryParse(file.Name, SegmentPaths.Log,
-                out var offset) || offset < swapOffset || offset >= end)
-                continue;
-            foreach (var kind in Suffixes)
-                context.Files.DeleteFile(SegmentPaths.Of(path, offset, kind));
+            if (SegmentPaths.TryParse(file.Name, SegmentPaths.Log, out var offset)
+                && offset >= swapOffset && offset < end)
+            {
+                SegmentPaths.Delete(context.Files, path, offset, "");
+                if (offset > swapOffset)
+                    context.Files.DeleteFile(SegmentPaths.Of(path, offset, SegmentPaths.Snapshot));
+            }
         }
     }
 
     private void RenameToFinal(long offset)
     {
-        foreach (var kind in Suffixes)
+        foreach (var kind in SegmentPaths.Kinds)
         {
             var swap = SegmentPaths.Of(path, offset, kind + SegmentPaths.Swap);
             if (!context.Files.FileExists(swap))

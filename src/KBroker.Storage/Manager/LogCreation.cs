@@ -21,6 +21,8 @@ internal sealed class LogCreation(
             var directory = ChooseDirectory(partition, directoryId);
             try
             {
+                // What a deleted log of this name left behind.
+                directory.CleanerCheckpoint.Forget([partition]);
                 var log = opener.Create(directory, partition, topicId, config);
                 CrashPoint.Reached("create.opened");
                 set.Logs[partition] = log;
@@ -59,20 +61,24 @@ internal sealed class LogCreation(
             }
 
             foreach (var inDirectory in logs.GroupBy(static l => l.Directory))
-                RenameAll(inDirectory.Key, inDirectory);
+                RenameAll(inDirectory.Key, [.. inDirectory]);
         }
 
         deletion.DeleteDirectories(logs);
         return count + logs.Count;
     }
 
-    private void RenameAll(LogDirectory directory, IEnumerable<PartitionLog> logs)
+    private void RenameAll(LogDirectory directory, List<PartitionLog> logs)
     {
+        // A cleaning that ends now must not write down its offset after it was forgotten. None starts again.
+        foreach (var log in logs)
+            log.State.Cleaning.PauseAndWait();
         try
         {
             // A recovery point left behind would not fit a new log of the same name.
             checkpointing.WriteRecoveryPoints(directory);
             checkpointing.WriteLogStartOffsets(directory);
+            directory.CleanerCheckpoint.Forget(logs.Select(static l => l.TopicPartition));
             CrashPoint.Reached("delete.checkpointed");
             foreach (var log in logs)
             {

@@ -1,5 +1,6 @@
 using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
+using KBroker.Storage.Cleaning;
 using KBroker.Storage.Files;
 using KBroker.Storage.Log;
 using Microsoft.Extensions.Logging;
@@ -24,6 +25,7 @@ public sealed class LogDirectory
         HighWatermarks = Checkpoint(OffsetCheckpointFile.Replication);
         LogStartOffsets = Checkpoint(OffsetCheckpointFile.LogStart);
         CleanerOffsets = Checkpoint(OffsetCheckpointFile.Cleaner);
+        CleanerCheckpoint = new CleanerCheckpoint(CleanerOffsets);
     }
 
     /// <summary>Kafka keeps the lowest ids for itself: they say that a directory is not known.</summary>
@@ -55,6 +57,9 @@ public sealed class LogDirectory
     internal OffsetCheckpointFile LogStartOffsets { get; }
 
     internal OffsetCheckpointFile CleanerOffsets { get; }
+
+    /// <summary>Up to where the logs in here are compacted.</summary>
+    internal CleanerCheckpoint CleanerCheckpoint { get; }
 
     internal GroupFlusher Flusher { get; }
 

@@ -14,6 +14,7 @@ internal sealed class LogDirectoryLoader(
     {
         var recoveryPoints = checkpointing.Read(directory.RecoveryPoints);
         var starts = checkpointing.Read(directory.LogStartOffsets);
+        directory.CleanerCheckpoint.Load(checkpointing.Read(directory.CleanerOffsets));
         var isClean = directory.WasCleanlyShutDown;
         CleanShutdownFile.Delete(set.Context.Files, directory.Path);
         var partitions = new List<TopicPartition>();

@@ -71,6 +71,7 @@ public sealed class LogManager : IDisposable
         _loader = new LogDirectoryLoader(_set, _opener, _checkpointing, _deletion);
         _creation = new LogCreation(_set, _opener, _checkpointing, _deletion);
         _periodic = new PeriodicWork(_set, _checkpointing);
+        Cleaner = new LogCleaner(_set, log => HighWatermarkOf(log));
     }
 
     /// <summary>The log directories, in the order of the options; some may be offline.</summary>
@@ -84,6 +85,9 @@ public sealed class LogManager : IDisposable
 
     /// <summary>Partitions that are not served because their files are damaged, and how.</summary>
     public IReadOnlyDictionary<TopicPartition, CorruptLogException> DamagedLogs => _set.Damaged;
+
+    /// <summary>Compacts the logs; to be started when <see cref="HighWatermarkOf"/> is set.</summary>
+    public LogCleaner Cleaner { get; }
 
     /// <summary>The high watermark of a log, below which retention may delete; set by who keeps it.</summary>
     public Func<PartitionLog, long> HighWatermarkOf
@@ -269,6 +273,7 @@ public sealed class LogManager : IDisposable
 
     private void StopTimers()
     {
+        Cleaner.Stop();
         _periodic.Dispose();
         _deletion.Dispose();
     }

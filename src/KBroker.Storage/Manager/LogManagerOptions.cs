@@ -84,6 +84,9 @@ public sealed record LogManagerOptions
     /// <summary>The bound on the records of one compressed batch, in bytes.</summary>
     public int MaxDecompressedBytes { get; init; } = 256 * 1024 * 1024;
 
+    /// <summary>How logs are compacted.</summary>
+    public CleanerSettings Cleaner { get; init; } = new();
+
     /// <summary>Flushes run in their callers and no timer is started: for tests that own every thread.</summary>
     public bool RunInline { get; init; }
 }

@@ -33,16 +33,16 @@ internal sealed class LogSegment : IDisposable
     private long _firstTimestamp = long.MinValue;
     private int _closed;
 
-    private LogSegment(IFileSystem files, string directory, long baseOffset, long createdMs)
+    private LogSegment(IFileSystem files, string directory, long baseOffset, long createdMs, string suffix)
     {
         BaseOffset = baseOffset;
         CreatedMs = createdMs;
-        File = new SegmentFile(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.Log));
-        OffsetIndex = new OffsetIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.OffsetIndex),
-            baseOffset);
-        TimeIndex = new TimeIndex(files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TimeIndex), baseOffset);
-        TransactionIndex = new TransactionIndex(
-            files, SegmentPaths.Of(directory, baseOffset, SegmentPaths.TransactionIndex));
+        File = new SegmentFile(files, PathOf(SegmentPaths.Log));
+        OffsetIndex = new OffsetIndex(files, PathOf(SegmentPaths.OffsetIndex), baseOffset);
+        TimeIndex = new TimeIndex(files, PathOf(SegmentPaths.TimeIndex), baseOffset);
+        TransactionIndex = new TransactionIndex(files, PathOf(SegmentPaths.TransactionIndex));
+
+        string PathOf(string kind) => SegmentPaths.Of(directory, baseOffset, kind + suffix);
     }
 
     /// <summary>Offset that names the files; no record of the segment lies before it.</summary>
@@ -85,10 +85,11 @@ internal sealed class LogSegment : IDisposable
         }
     }
 
-    /// <summary>Creates an empty segment.</summary>
-    public static LogSegment Create(IFileSystem files, string directory, long baseOffset, long nowMs, long rollJitterMs)
+    /// <summary>Creates an empty segment; the suffix is that of files which are not in their place yet.</summary>
+    public static LogSegment Create(
+        IFileSystem files, string directory, long baseOffset, long nowMs, long rollJitterMs, string suffix = "")
     {
-        var segment = new LogSegment(files, directory, baseOffset, nowMs)
+        var segment = new LogSegment(files, directory, baseOffset, nowMs, suffix)
         {
             RollJitterMs = rollJitterMs,
             _maxTimestampKnown = true,
@@ -101,7 +102,7 @@ internal sealed class LogSegment : IDisposable
     /// <summary>Takes an existing segment as it is; opens no file.</summary>
     public static LogSegment Open(IFileSystem files, string directory, long baseOffset, in FileEntry log,
         long jitterMs) =>
-        new(files, directory, baseOffset, log.LastWriteTimeMs)
+        new(files, directory, baseOffset, log.LastWriteTimeMs, "")
         {
             RollJitterMs = jitterMs,
             _sizeInBytes = checked((int)Math.Min(log.Length, int.MaxValue)),
@@ -164,7 +165,7 @@ internal sealed class LogSegment : IDisposable
         var size = SizeInBytes;
         if (size > config.SegmentBytes - (long)appendBytes && size > 0)
             return true;
-        if (size > 0 && MsWaitedForRoll(nowMs, appendMaxTimestamp) > config.SegmentMs - RollJitterMs)
+        if (size > 0 && MsWaitedForRoll(nowMs, appendMaxTimestamp) > config.MaxSegmentMs - RollJitterMs)
             return true;
         return IsIndexFull(config) || appendLastOffset - BaseOffset > int.MaxValue;
     }
@@ -287,6 +288,30 @@ internal sealed class LogSegment : IDisposable
         TransactionIndex.Rename(TransactionIndex.Path + suffix);
     }
 
+    /// <summary>Takes the suffix off the names of all files, and puts another in its place.</summary>
+    public void ChangeSuffix(string from, string to)
+    {
+        File.Rename(Changed(File.Path));
+        CrashPoint.Reached("segment.log-moved");
+        OffsetIndex.Rename(Changed(OffsetIndex.Path));
+        TimeIndex.Rename(Changed(TimeIndex.Path));
+        CrashPoint.Reached("segment.indexes-moved");
+        TransactionIndex.Rename(Changed(TransactionIndex.Path));
+
+        string Changed(string path) => path.EndsWith(from, StringComparison.Ordinal)
+            ? path[..^from.Length] + to
+            : throw new InvalidOperationException($"{path} does not end with {from}.");
+    }
+
+    /// <summary>Deletes all files, whatever they are called now.</summary>
+    public void DeleteFiles(IFileSystem files)
+    {
+        files.DeleteFile(File.Path);
+        files.DeleteFile(OffsetIndex.Path);
+        files.DeleteFile(TimeIndex.Path);
+        files.DeleteFile(TransactionIndex.Path);
+    }
+
     /// <summary>Closes the files that nobody uses; the next use opens them again.</summary>
     public void CloseFiles()
     {
@@ -337,8 +362,9 @@ internal sealed class LogSegment : IDisposable
         return first >= 0 ? appendMaxTimestamp - first : nowMs - CreatedMs;
     }
 
+    /// <summary>The largest timestamp of the first batch; -1 when there is none.</summary>
     [SkipLocalsInit]
-    private long FirstTimestamp()
+    public long FirstTimestamp()
     {
         var known = Volatile.Read(ref _firstTimestamp);
         if (known != long.MinValue)

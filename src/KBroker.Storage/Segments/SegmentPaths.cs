@@ -1,4 +1,5 @@
 using System.Globalization;
+using KBroker.Storage.Files;
 
 namespace KBroker.Storage.Segments;
 
@@ -15,8 +16,22 @@ internal static class SegmentPaths
     public const string Swap = ".swap";
     private const int OffsetDigits = 20;
 
+    /// <summary>The files of a segment; the log comes first.</summary>
+    public static readonly string[] Kinds = [Log, OffsetIndex, TimeIndex, TransactionIndex];
+
     public static string Of(string directory, long offset, string suffix) =>
         Path.Combine(directory, offset.ToString("D20", CultureInfo.InvariantCulture) + suffix);
+
+    /// <summary>Deletes the files of one segment.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="directory">The partition's directory.</param>
+    /// <param name="offset">The segment's base offset.</param>
+    /// <param name="suffix">What their names end with, behind the kind; empty for those in use.</param>
+    public static void Delete(IFileSystem files, string directory, long offset, string suffix)
+    {
+        foreach (var kind in Kinds)
+            files.DeleteFile(Of(directory, offset, kind + suffix));
+    }
 
     /// <summary>Takes a file name apart.</summary>
     /// <returns>False when the name is not 20 digits and the suffix.</returns>

@@ -172,26 +172,55 @@ public sealed class RecordBatchTests
                 PartitionLeaderEpoch = 3,
                 IsTransactional = true,
             };
-            var batch = new ReadOnlySequence<byte>(Build(options, 10));
+            var batch = (ReadOnlyMemory<byte>)Build(options, 10);
+            using var filter = new RecordBatchFilter(_codecs, MaxBytes);
             var some = new KeepOffsets([501, 504]);
-            using var two = RecordBatchTransformer.Filter(batch, ref some, 7777, _codecs, MaxBytes, out var kept);
-            Assert.Equal(2, kept);
-            var header = RecordBatchValidator.ParseWhole(new ReadOnlySequence<byte>(two.Memory));
+            var verdict = filter.Judge(batch, ref some);
+            var two = new ReadOnlySequence<byte>(filter.Build(7777).ToArray());
+            Assert.Equal(new RecordBatchVerdict(2, 10, KeptTombstones: false), verdict);
+            var header = RecordBatchValidator.ParseWhole(two);
+            Assert.True(RecordBatches.HasValidCrc(two));
             Assert.Equal((500L, 509L, 40, 3, true), (header.BaseOffset, header.LastOffset, header.BaseSequence,
                 header.PartitionLeaderEpoch, header.IsTransactional));
             Assert.Equal((type, true, 7777L, 1004L), (header.Compression, header.HasDeleteHorizon,
                 header.BaseTimestamp, header.MaxTimestamp));
             Assert.Equal("501 1001 41 6b 7631 \n504 1004 44 6b 7634 ",
-                RecordText.Of(new ReadOnlySequence<byte>(two.Memory), _codecs, MaxBytes));
+                RecordText.Of(two, _codecs, MaxBytes));
+
+            var last = new KeepOffsets([504]);
+            verdict = filter.Judge(two.First, ref last);
+            var one = new ReadOnlySequence<byte>(filter.Build(null).ToArray());
+            header = RecordBatchValidator.ParseWhole(one);
+            Assert.Equal((1, 7777L, 1004L, 509L),
+                (verdict.KeptCount, header.BaseTimestamp, header.MaxTimestamp, header.LastOffset));
+            Assert.Equal("504 1004 44 6b 7634 ", RecordText.Of(one, _codecs, MaxBytes));
 
             var nothing = new KeepOffsets([]);
-            using var none = RecordBatchTransformer.Filter(batch, ref nothing, null, _codecs, MaxBytes, out kept);
-            header = RecordBatchValidator.ParseWhole(new ReadOnlySequence<byte>(none.Memory));
-            Assert.Equal((0, 0, 61, 509L, 1009L), (kept, header.RecordsCount, header.SizeInBytes, header.LastOffset,
-                header.MaxTimestamp));
-            Assert.True(RecordBatches.HasValidCrc(new ReadOnlySequence<byte>(none.Memory)));
-            Assert.Equal(0, RecordBatchValidator.Validate(new(none.Memory), _codecs, MaxBytes).RecordsCount);
+            Assert.Equal(0, filter.Judge(batch, ref nothing).KeptCount);
+            var none = new ReadOnlySequence<byte>(filter.Build(7777).ToArray());
+            header = RecordBatchValidator.ParseWhole(none);
+            Assert.Equal((0, 61, 509L, 1009L, -1L, false), (header.RecordsCount, header.SizeInBytes, header.LastOffset,
+                header.MaxTimestamp, header.BaseTimestamp, header.HasDeleteHorizon));
+            Assert.True(RecordBatches.HasValidCrc(none));
+            Assert.Equal(0, RecordBatchValidator.Validate(none, _codecs, MaxBytes).RecordsCount);
         }
+    }
+
+    [Fact]
+    public void A_filter_tells_of_tombstones_that_stay_and_keeps_the_bytes_of_runs()
+    {
+        using var builder = new RecordBatchBuilder(new RecordBatchOptions { BaseOffset = 9 }, _codecs);
+        for (var i = 0; i < 5; i++)
+            builder.Append(1000 + i, new byte[] { (byte)i }, i == 3 ? null : (ReadOnlyMemory<byte>?)new byte[300]);
+        ReadOnlyMemory<byte> batch = builder.Build().ToArray();
+        using var filter = new RecordBatchFilter(_codecs, MaxBytes);
+        var all = new KeepOffsets([9, 10, 11, 12, 13]);
+        Assert.Equal(new RecordBatchVerdict(5, 5, KeptTombstones: true), filter.Judge(batch, ref all));
+        Assert.Equal(batch.ToArray(), filter.Build(null).ToArray());
+        var values = new KeepOffsets([9, 10, 11, 13]);
+        Assert.False(filter.Judge(batch, ref values).KeptTombstones);
+        var cut = batch[..^1];
+        Assert.Throws<CorruptRecordException>(() => filter.Judge(cut, ref values));
     }
 
     [Fact]
@@ -304,7 +333,7 @@ public sealed class RecordBatchTests
 
     private readonly struct KeepOffsets(long[] offsets) : IRecordFilter
     {
-        public bool Keep(in RecordBatchHeader header, in Record record) => offsets.Contains(record.Offset);
+        public bool Keep(in RecordBatchHeader header, in RecordView record) => offsets.Contains(record.Offset);
     }
 
     private sealed class FakeRegion(byte[] content) : IRecordsRegion

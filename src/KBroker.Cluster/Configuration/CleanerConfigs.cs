@@ -1,0 +1,56 @@
+using KBroker.Storage;
+
+namespace KBroker.Cluster.Configuration;
+
+/// <summary>Turns a broker's configs, known by Kafka's names, into what compaction goes by.</summary>
+public static class CleanerConfigs
+{
+    private const long LeastBytesPerThread = 1024 * 1024;
+
+    /// <summary>The settings under a broker's configs.</summary>
+    /// <param name="broker">The configs in force.</param>
+    /// <returns>The settings.</returns>
+    public static CleanerSettings From(BrokerConfigValues broker)
+    {
+        ArgumentNullException.ThrowIfNull(broker);
+        return new CleanerSettings
+        {
+            Enabled = broker.GetBoolean("log.cleaner.enable"),
+            Threads = broker.GetInt("log.cleaner.threads"),
+            DedupeBufferBytes = broker.GetLong("log.cleaner.dedupe.buffer.size"),
+            LoadFactor = broker.GetDouble("log.cleaner.io.buffer.load.factor"),
+            IoBufferBytes = broker.GetInt("log.cleaner.io.buffer.size"),
+            MaxBytesPerSecond = broker.GetDouble("log.cleaner.io.max.bytes.per.second"),
+            BackoffMs = broker.GetLong("log.cleaner.backoff.ms"),
+        };
+    }
+
+    /// <summary>The rules that the configs keep together, whoever sets them.</summary>
+    internal static string? Check(BrokerConfigValues broker)
+    {
+        var settings = From(broker);
+        if (!settings.Enabled)
+            return null;
+        if (settings.DedupeBufferBytes / Math.Max(1, settings.Threads) <= LeastBytesPerThread)
+        {
+            return "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.";
+        }
+
+        return settings.LoadFactor is > 0 and <= 1
+            ? null
+            : "log.cleaner.io.buffer.load.factor must be above 0 and at most 1";
+    }
+
+    /// <summary>The rules for a change at run time.</summary>
+    internal static string? CheckChange(BrokerConfigValues before, BrokerConfigValues after)
+    {
+        int old = before.GetInt("log.cleaner.threads"), threads = after.GetInt("log.cleaner.threads");
+        if (threads < 1)
+            return "Log cleaner threads should be at least 1";
+        if (threads < old / 2)
+            return $"Log cleaner threads cannot be reduced to less than half the current value {old}";
+        return threads > old * 2
+            ? $"Log cleaner threads cannot be increased to more than double the current value {old}"
+            : null;
+    }
+}
