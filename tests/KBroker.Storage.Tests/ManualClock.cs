@@ -11,6 +11,10 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
 
     public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(NowMs);
 
+    public override long TimestampFrequency => 1000;
+
+    public override long GetTimestamp() => NowMs;
+
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
         var timer = new ManualTimer(this, callback, state);

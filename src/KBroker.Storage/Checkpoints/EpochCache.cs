@@ -30,6 +30,8 @@ public sealed class EpochCache
     private readonly List<EpochStart> _entries = [];
     private string _path;
     private bool _dirty;
+    private int _changes;
+    private int _changesWritten;
 
     internal EpochCache(IFileSystem files, string directory)
     {
@@ -109,7 +111,7 @@ public sealed class EpochCache
             // An epoch without a record of its own vanishes when the next one begins at the same offset.
             _entries.RemoveAll(e => e.StartOffset >= startOffset);
             _entries.Add(new EpochStart(epoch, startOffset));
-            _dirty = true;
+            Changed();
         }
     }
 
@@ -117,7 +119,10 @@ public sealed class EpochCache
     internal void TruncateFromEnd(long endOffset)
     {
         lock (_lock)
-            _dirty |= _entries.RemoveAll(e => e.StartOffset >= endOffset) > 0;
+        {
+            if (_entries.RemoveAll(e => e.StartOffset >= endOffset) > 0)
+                Changed();
+        }
     }
 
     /// <summary>Lets the first entry begin at an offset, and forgets what ended before it.</summary>
@@ -130,7 +135,7 @@ public sealed class EpochCache
                 return;
             _entries[floor] = _entries[floor] with { StartOffset = startOffset };
             _entries.RemoveRange(0, floor);
-            _dirty = true;
+            Changed();
         }
     }
 
@@ -141,12 +146,40 @@ public sealed class EpochCache
         {
             if (!_dirty)
                 return;
-            var text = new StringBuilder().Append(Version).Append('\n').Append(_entries.Count).Append('\n');
-            foreach (var entry in _entries)
-                text.Append(CultureInfo.InvariantCulture, $"{entry.Epoch} {entry.StartOffset}\n");
-            _files.WriteAtomically(_path, text.ToString());
+            _files.WriteAtomically(_path, ToText());
             _dirty = false;
         }
+    }
+
+    /// <summary>
+    /// Writes the file under its temporary name if anything changed: for a flush of the whole file system, after which
+    /// <see cref="PublishTemporary"/> gives it the final one.
+    /// </summary>
+    /// <returns>Whether there is such a file now.</returns>
+    internal bool WriteTemporary()
+    {
+        lock (_lock)
+        {
+            if (!_dirty)
+                return false;
+            _files.WriteTemporary(_path, ToText());
+            _changesWritten = _changes;
+            return true;
+        }
+    }
+
+    /// <summary>Gives the file its final name.</summary>
+    internal void PublishTemporary()
+    {
+        lock (_lock)
+            _files.RenameTemporary(_path);
+    }
+
+    /// <summary>Notes that the name is on stable storage.</summary>
+    internal void TemporaryIsStable()
+    {
+        lock (_lock)
+            _dirty = _changes != _changesWritten;
     }
 
     /// <summary>Reads the file. One that is missing is empty.</summary>
@@ -170,5 +203,19 @@ public sealed class EpochCache
     {
         lock (_lock)
             _path = Path.Combine(directory, FileName);
+    }
+
+    private void Changed()
+    {
+        _dirty = true;
+        _changes++;
+    }
+
+    private string ToText()
+    {
+        var text = new StringBuilder().Append(Version).Append('\n').Append(_entries.Count).Append('\n');
+        foreach (var entry in _entries)
+            text.Append(CultureInfo.InvariantCulture, $"{entry.Epoch} {entry.StartOffset}\n");
+        return text.ToString();
     }
 }

@@ -6,6 +6,8 @@ namespace KBroker.Storage.Files;
 /// <summary>Operations made of the few that <see cref="IFileSystem"/> has.</summary>
 public static class FileSystemExtensions
 {
+    private const string TemporarySuffix = ".tmp";
+
     /// <summary>
     /// Replaces a small file so that a crash leaves the old content or the new one, whole: writes <c>path.tmp</c>,
     /// flushes it, renames it over the file, flushes the directory. A left-over <c>.tmp</c> is rubbish.
@@ -15,20 +17,37 @@ public static class FileSystemExtensions
     /// <param name="content">All of it.</param>
     public static void WriteAtomically(this IFileSystem files, string path, ReadOnlySpan<byte> content)
     {
-        var temporary = path + ".tmp";
-        using (var file = files.Open(temporary, FileOpenMode.OpenOrCreate))
+        using (var file = OpenTemporary(files, path))
         {
-            file.SetLength(0);
             file.Write(content, 0);
             CrashPoint.Reached("replace.written", path);
             file.Flush();
         }
 
         CrashPoint.Reached("replace.flushed", path);
-        files.Rename(temporary, path);
-        CrashPoint.Reached("replace.renamed", path);
+        RenameTemporary(files, path);
         files.FlushDirectory(System.IO.Path.GetDirectoryName(path)!);
         CrashPoint.Reached("replace.done", path);
+    }
+
+    /// <summary>Writes <c>path.tmp</c>, and leaves flushing to the caller.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">The file to replace or create by <see cref="RenameTemporary"/>.</param>
+    /// <param name="content">All of it, written in UTF-8.</param>
+    public static void WriteTemporary(this IFileSystem files, string path, string content)
+    {
+        using var file = OpenTemporary(files, path);
+        file.Write(Encoding.UTF8.GetBytes(content), 0);
+        CrashPoint.Reached("replace.written", path);
+    }
+
+    /// <summary>Renames <c>path.tmp</c>, whose content is on stable storage, over the file.</summary>
+    /// <param name="files">The file system.</param>
+    /// <param name="path">The file to replace or create.</param>
+    public static void RenameTemporary(this IFileSystem files, string path)
+    {
+        files.Rename(path + TemporarySuffix, path);
+        CrashPoint.Reached("replace.renamed", path);
     }
 
     /// <summary>As above, with text in UTF-8.</summary>
@@ -60,4 +79,19 @@ public static class FileSystemExtensions
     /// <returns>Its text, or null when it is missing.</returns>
     public static string? ReadTextOrNull(this IFileSystem files, string path) =>
         files.FileExists(path) ? Encoding.UTF8.GetString(files.ReadAllBytes(path)) : null;
+
+    private static IStorageFile OpenTemporary(IFileSystem files, string path)
+    {
+        var file = files.Open(path + TemporarySuffix, FileOpenMode.OpenOrCreate);
+        try
+        {
+            file.SetLength(0);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
 }

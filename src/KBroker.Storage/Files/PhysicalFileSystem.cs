@@ -91,6 +91,10 @@ public sealed partial class PhysicalFileSystem : IFileSystem
     }
 
     /// <inheritdoc/>
+    public IFileSystemFlush? OpenFlushAll(string path) =>
+        OperatingSystem.IsLinux() ? LinuxFileSystemFlush.Open(path) : null;
+
+    /// <inheritdoc/>
     public IDisposable? TryLock(string path)
     {
         FileStream? stream = null;
@@ -117,7 +121,7 @@ public sealed partial class PhysicalFileSystem : IFileSystem
         return (drive.TotalSize, drive.AvailableFreeSpace);
     }
 
-    private static IOException NativeError(string call, string path) =>
+    internal static IOException NativeError(string call, string path) =>
         new($"{call} {path}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

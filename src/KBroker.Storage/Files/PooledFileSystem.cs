@@ -62,6 +62,9 @@ internal sealed class PooledFileSystem(IFileSystem inner, int maxOpenFiles) : IF
     public void FlushDirectory(string path) => inner.FlushDirectory(path);
 
     /// <inheritdoc/>
+    public IFileSystemFlush? OpenFlushAll(string path) => inner.OpenFlushAll(path);
+
+    /// <inheritdoc/>
     public IDisposable? TryLock(string path) => inner.TryLock(path);
 
     /// <inheritdoc/>

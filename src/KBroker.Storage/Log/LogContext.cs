@@ -36,6 +36,9 @@ internal sealed class LogContext
 
     public long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
 
+    /// <summary>The clock that measures durations.</summary>
+    public long Timestamp => Time.GetTimestamp();
+
     /// <summary>A random part of <c>segment.jitter.ms</c>.</summary>
     public long RollJitterMs(LogConfig config)
     {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Crashing;
 using KBroker.Storage.Producers;
@@ -10,15 +9,25 @@ namespace KBroker.Storage.Log;
 /// What of a log is on stable storage (the recovery point), and how the rest gets there. Flushes run one at a time;
 /// appends go on meanwhile.
 /// </summary>
+/// <remarks>
+/// A flush has three steps. <see cref="Begin"/> notes what it covers: the log's end first, then the finished segments
+/// and changed names, so that whatever lies below that end is covered, and what comes later waits for the next flush.
+/// Then everything covered goes to stable storage, file by file (<see cref="FlushFiles"/>) or with all other files of
+/// the file system (<see cref="JointFlush"/>). Only when all of it has succeeded, <see cref="Complete"/> moves the
+/// recovery point, which acknowledgements go by. A failure takes the directory offline: nothing is covered twice, so a
+/// later flush that "succeeds" because the kernel forgot its dirty pages can acknowledge nothing.
+/// From Begin to End nobody else renames or deletes the partition's directory.
+/// </remarks>
 internal sealed class LogFlush(LogContext context, LogDirectory directory, EpochCache epochs)
 {
     private readonly Lock _runLock = new();
     private readonly Lock _roundLock = new();
-    private readonly List<Sealed> _sealed = [];
+    private readonly List<SealedSegment> _sealed = [];
     private TaskCompletionSource? _nextRound;
     private bool _queued;
     private bool _namesDirty;
     private bool _parentDirty;
+    private bool _stopped;
     private long _recoveryPoint;
     private long _lastFlushMs;
 
@@ -43,7 +52,7 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
     {
         lock (_roundLock)
         {
-            _sealed.Add(new Sealed(segment, snapshotPath));
+            _sealed.Add(new SealedSegment(segment, snapshotPath));
             _namesDirty = true;
         }
     }
@@ -102,53 +111,124 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
         }
     }
 
-    /// <summary>Puts everything up to the log's end at this moment on stable storage.</summary>
-    /// <param name="segments">The log's segments.</param>
-    /// <param name="end">The log's end.</param>
-    /// <param name="path">The partition's directory.</param>
-    /// <exception cref="StorageException">It failed, and the log directory is offline.</exception>
-    public void Run(SegmentList segments, LogEnd end, string path)
+    /// <summary>Does something while no flush runs, such as giving the partition's directory another name.</summary>
+    public void BetweenFlushes(Action action)
     {
         lock (_runLock)
+            action();
+    }
+
+    /// <summary>Lets no flush begin any more: the log is closed or deleted.</summary>
+    public void Stop()
+    {
+        lock (_runLock)
+            _stopped = true;
+    }
+
+    /// <summary>Puts everything up to the log's end at this moment on stable storage.</summary>
+    /// <exception cref="StorageException">It failed, and the log directory is offline.</exception>
+    /// <exception cref="ObjectDisposedException">The log is closed or deleted.</exception>
+    public void Run(LogState state)
+    {
+        if (Begin(state) is not { } scope)
+            return;
+        try
         {
-            directory.ThrowIfOffline();
-            var started = Stopwatch.GetTimestamp();
-            Sealed[] finished;
-            bool names, parent;
-            // The end is taken first: a segment finished after that is flushed by the next round.
-            var target = end.Offset;
-            var active = segments.Active;
-            lock (_roundLock)
-            {
-                finished = [.. _sealed];
-                (names, parent) = (_namesDirty, _parentDirty);
-                _sealed.Clear();
-                _namesDirty = _parentDirty = false;
-            }
-
-            if (target <= RecoveryPoint && finished.Length == 0 && !names)
-                return;
-            CrashPoint.Reached("flush.begin");
-            try
-            {
-                FlushFiles(finished, active, names, parent, path);
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw directory.Fail($"flushing {path}", exception);
-            }
-
-            CrashPoint.Reached("flush.done");
-            if (target > RecoveryPoint)
-                Volatile.Write(ref _recoveryPoint, target);
-            Volatile.Write(ref _lastFlushMs, context.NowMs);
-            context.Metrics.Flushed(Stopwatch.GetElapsedTime(started));
+            FlushFiles(scope);
+            Complete(scope);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw directory.Fail($"flushing {scope.Path}", exception);
+        }
+        finally
+        {
+            End();
         }
     }
 
-    private void FlushFiles(Sealed[] finished, LogSegment active, bool names, bool parent, string path)
+    /// <summary>Begins a flush; <see cref="End"/> must follow on the same thread.</summary>
+    /// <returns>What it covers; null when there is nothing to do, and nothing has begun.</returns>
+    /// <exception cref="StorageException">The log directory is offline.</exception>
+    /// <exception cref="ObjectDisposedException">The log is closed or deleted.</exception>
+    public FlushScope? Begin(LogState state)
     {
-        foreach (var (segment, snapshotPath) in finished)
+        _runLock.Enter();
+        FlushScope? scope = null;
+        try
+        {
+            directory.ThrowIfOffline();
+            ObjectDisposedException.ThrowIf(_stopped, state.Partition);
+            // The end is taken first: a segment finished after that is flushed by the next round.
+            var target = state.End.Offset;
+            var active = state.Segments.Active;
+            lock (_roundLock)
+            {
+                if (target > RecoveryPoint || _sealed.Count > 0 || _namesDirty)
+                {
+                    scope = new FlushScope(
+                        target, active, [.. _sealed], _namesDirty, _parentDirty, state.Path, context.Timestamp);
+                    _sealed.Clear();
+                    _namesDirty = _parentDirty = false;
+                }
+            }
+
+            if (scope is not null)
+                CrashPoint.Reached("flush.begin");
+            return scope;
+        }
+        finally
+        {
+            if (scope is null)
+                _runLock.Exit();
+        }
+    }
+
+    /// <summary>Notes that everything covered is on stable storage.</summary>
+    public void Complete(FlushScope scope)
+    {
+        CrashPoint.Reached("flush.done");
+        if (scope.Target > RecoveryPoint)
+            Volatile.Write(ref _recoveryPoint, scope.Target);
+        Volatile.Write(ref _lastFlushMs, context.NowMs);
+        context.Metrics.Flushed(context.Time.GetElapsedTime(scope.Started));
+    }
+
+    /// <summary>Ends what <see cref="Begin"/> began.</summary>
+    public void End() => _runLock.Exit();
+
+    /// <summary>
+    /// Brings what is only in memory into files, before a flush of the whole file system.
+    /// </summary>
+    /// <returns>Whether <see cref="Publish"/>, and a second flush, must follow.</returns>
+    public bool WriteOut(FlushScope scope)
+    {
+        foreach (var (segment, _) in scope.Finished)
+        {
+            try
+            {
+                segment.OffsetIndex.WriteOut();
+                segment.TimeIndex.WriteOut();
+            }
+            catch (ObjectDisposedException) when (segment.IsClosed)
+            {
+                // Retention deleted it meanwhile.
+            }
+        }
+
+        return epochs.WriteTemporary();
+    }
+
+    /// <summary>Gives the file that <see cref="WriteOut"/> prepared its name.</summary>
+    public void Publish() => epochs.PublishTemporary();
+
+    /// <summary>Notes that the name is on stable storage, too.</summary>
+    public void Published() => epochs.TemporaryIsStable();
+
+    /// <summary>Puts what a flush covers on stable storage, one file after the other.</summary>
+    public void FlushFiles(FlushScope scope)
+    {
+        foreach (var (segment, snapshotPath) in scope.Finished)
         {
             try
             {
@@ -164,17 +244,29 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
                 ProducerSnapshotFile.Flush(context.Files, snapshotPath);
         }
 
-        if (Array.TrueForAll(finished, f => f.Segment != active))
-            active.Flush(withIndexes: false);
+        if (Array.TrueForAll(scope.Finished, f => f.Segment != scope.Active))
+            scope.Active.Flush(withIndexes: false);
         CrashPoint.Reached("flush.files-flushed");
         epochs.Flush();
-        if (names)
-            context.Files.FlushDirectory(path);
-        if (!parent)
+        if (scope.Names)
+            context.Files.FlushDirectory(scope.Path);
+        if (!scope.Parent)
             return;
-        PartitionMetadataFile.Flush(context.Files, path);
+        PartitionMetadataFile.Flush(context.Files, scope.Path);
         context.Files.FlushDirectory(directory.Path);
     }
-
-    private readonly record struct Sealed(LogSegment Segment, string? SnapshotPath);
 }
+
+/// <summary>What one flush of a log covers.</summary>
+/// <param name="Target">Everything below this offset.</param>
+/// <param name="Active">The segment that was appended to at that time.</param>
+/// <param name="Finished">Segments finished since the last flush.</param>
+/// <param name="Names">Names in the partition's directory changed.</param>
+/// <param name="Parent">The partition's directory is new itself.</param>
+/// <param name="Path">The partition's directory.</param>
+/// <param name="Started">When it began.</param>
+internal sealed record FlushScope(
+    long Target, LogSegment Active, SealedSegment[] Finished, bool Names, bool Parent, string Path, long Started);
+
+/// <summary>A finished segment, and the snapshot of producers at its end.</summary>
+internal readonly record struct SealedSegment(LogSegment Segment, string? SnapshotPath);

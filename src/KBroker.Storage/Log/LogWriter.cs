@@ -174,6 +174,8 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         var jitterMs = state.Context.RollJitterMs(state.Config);
         var segment = LogSegment.Create(state.Context.Files, state.Path, offset, state.Context.NowMs, jitterMs);
         CrashPoint.Reached("roll.created");
+        // Once more: a flush that began meanwhile may have missed the new file's name.
+        state.Flush.NamesChanged();
         state.Segments.Add(segment);
         state.End.Set(offset, segment, 0);
         state.Context.Metrics.Rolled();
@@ -192,16 +194,17 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         return path;
     }
 
-    /// <summary>Puts everything on stable storage, indexes and producer state too.</summary>
-    public void CloseCleanly()
+    /// <summary>Writes indexes and producer state for a clean close; the flush that must follow covers them.</summary>
+    /// <returns>Whether there is anything to flush.</returns>
+    public bool PrepareClose()
     {
         // A log that nobody wrote to is on the disk as it was opened; so an idle partition costs nothing here.
         if (!_appended && !state.Flush.IsDirty && state.Flush.RecoveryPoint == state.End.Offset)
-            return;
+            return false;
         var active = state.Segments.Active;
         active.SealIndexes();
         state.Flush.AddSealed(active, TakeSnapshot(state.End.Offset));
-        state.Flush.Run(state.Segments, state.End, state.Path);
+        return true;
     }
 
     /// <summary>Lets the next roll write a snapshot, wherever it is.</summary>

@@ -64,6 +64,9 @@ public sealed class PartitionLog
     /// <summary>Everything below this offset is on stable storage.</summary>
     public long RecoveryPoint => _state.Flush.RecoveryPoint;
 
+    /// <summary>What the parts of the log share.</summary>
+    internal LogState State => _state;
+
     /// <summary>When the last flush ended, ms.</summary>
     internal long LastFlushMs => _state.Flush.LastFlushMs;
 
@@ -249,7 +252,14 @@ public sealed class PartitionLog
 
     /// <summary>Puts everything appended so far on stable storage.</summary>
     /// <exception cref="StorageException">It failed, and the log directory is offline.</exception>
-    public void Flush() => _state.Flush.Run(_state.Segments, _state.End, Path);
+    public void Flush() => _state.Flush.Run(_state);
+
+    /// <summary>Asks the directory's flusher to put everything appended so far on stable storage soon.</summary>
+    internal void FlushSoon()
+    {
+        if (_state.Flush.TryQueue())
+            Directory.Flusher.Enqueue(this);
+    }
 
     /// <summary>Moves the log's start; segments wholly before it are deleted.</summary>
     /// <param name="offset">The new first offset; nothing happens when the log starts behind it already.</param>
@@ -324,25 +334,51 @@ public sealed class PartitionLog
     /// <summary>Flushes and closes everything; afterwards the next open needs no scan.</summary>
     public void Close()
     {
+        PrepareClose();
+        FinishClose();
+    }
+
+    /// <summary>The second part: flushes what nobody has flushed meanwhile, and closes the files.</summary>
+    internal void FinishClose()
+    {
+        try
+        {
+            if (!Directory.IsOffline)
+                Flush();
+        }
+        catch (StorageException)
+        {
+            // The directory is offline now, and it was logged.
+        }
+        catch (ObjectDisposedException)
+        {
+            // The log was closed before.
+        }
+
+        Abandon();
+    }
+
+    /// <summary>
+    /// The first part of a close, for many logs that are flushed together before <see cref="FinishClose"/>: lets nobody
+    /// append any more, and writes indexes and producer state.
+    /// </summary>
+    /// <returns>Whether there is anything to flush.</returns>
+    internal bool PrepareClose()
+    {
         using var pause = _state.Cleaning.PauseAndWait();
         lock (_state.Lock)
         {
             if (_state.IsClosed)
-                return;
+                return false;
             _state.IsClosed = true;
             try
             {
-                if (!Directory.IsOffline)
-                    _writer.CloseCleanly();
+                return !Directory.IsOffline && _writer.PrepareClose();
             }
             catch (Exception exception) when (LogState.IsFailure(exception))
             {
                 Directory.Fail($"closing {Path}", exception);
-            }
-            finally
-            {
-                foreach (var segment in _state.Segments.All)
-                    segment.Dispose();
+                return false;
             }
         }
     }
@@ -354,6 +390,7 @@ public sealed class PartitionLog
         lock (_state.Lock)
         {
             _state.IsClosed = true;
+            _state.Flush.Stop();
             foreach (var segment in _state.Segments.All)
                 segment.Dispose();
         }
@@ -371,9 +408,12 @@ public sealed class PartitionLog
                 segment.BeginMove();
             try
             {
-                _state.Context.Files.Rename(_state.Path, path);
-                LeaderEpochs.Moved(path);
-                _state.Path = path;
+                _state.Flush.BetweenFlushes(() =>
+                {
+                    _state.Context.Files.Rename(_state.Path, path);
+                    LeaderEpochs.Moved(path);
+                    _state.Path = path;
+                });
             }
             finally
             {
@@ -395,13 +435,16 @@ public sealed class PartitionLog
         }
         catch (ObjectDisposedException) when (_state.IsClosed)
         {
-            round?.SetException(new StorageException($"The log of {TopicPartition} was deleted."));
+            round?.SetException(Deleted());
         }
         catch (Exception exception)
         {
             round?.SetException(exception as StorageException ?? Directory.Fail($"flushing {Path}", exception));
         }
     }
+
+    /// <summary>What whoever waits for a flush of a log that is gone is told.</summary>
+    internal StorageException Deleted() => new($"The log of {TopicPartition} was deleted.");
 
     internal void RemoveExpiredProducers()
     {

@@ -15,12 +15,14 @@ public sealed class LogDirectory
 {
     private readonly LogContext _context;
     private Exception? _failure;
+    private IFileSystemFlush? _ownedFlush;
+    private IFileSystemFlush? _wholeFlush;
 
     internal LogDirectory(string path, LogContext context, bool flushInline)
     {
         Path = path;
         _context = context;
-        Flusher = new GroupFlusher(path, flushInline);
+        Flusher = new GroupFlusher(this, context, flushInline);
         RecoveryPoints = Checkpoint(OffsetCheckpointFile.RecoveryPoint);
         HighWatermarks = Checkpoint(OffsetCheckpointFile.Replication);
         LogStartOffsets = Checkpoint(OffsetCheckpointFile.LogStart);
@@ -63,6 +65,9 @@ public sealed class LogDirectory
 
     internal GroupFlusher Flusher { get; }
 
+    /// <summary>Flushes its whole file system; null where that cannot be done, or failed once.</summary>
+    internal IFileSystemFlush? WholeFlush => Volatile.Read(ref _wholeFlush);
+
     internal IFileSystem Files => _context.Files;
 
     /// <summary>Writes the log start offsets of all logs in here; set by the manager.</summary>
@@ -74,6 +79,35 @@ public sealed class LogDirectory
     /// <summary>Size and free space of its file system.</summary>
     /// <returns>All bytes, and those still usable.</returns>
     public (long TotalBytes, long UsableBytes) GetSpace() => _context.Files.GetSpace(Path);
+
+    /// <summary>Begins to use the directory, which exists now: before anything is written to it.</summary>
+    internal void BeginUse()
+    {
+        _ownedFlush = _context.Files.OpenFlushAll(Path);
+        _wholeFlush = _ownedFlush;
+    }
+
+    /// <summary>Ends the use; no flush is asked for any more.</summary>
+    internal void EndUse()
+    {
+        Flusher.Dispose();
+        _wholeFlush = null;
+        _ownedFlush?.Dispose();
+    }
+
+    /// <summary>
+    /// Notes that a flush of the whole file system failed. The next one could succeed although files that nobody has
+    /// flushed since are damaged, so from now on each file is flushed for itself, and reports its own failure.
+    /// </summary>
+    internal void WholeFlushFailed(Exception exception)
+    {
+        Volatile.Write(ref _wholeFlush, null);
+        _context.Logger.LogWarning(
+            "The file system of log directory {Directory} reports a failed write of some file ({Error}). The logs are "
+                + "flushed one by one from now on, which tells whether it was one of theirs.",
+            Path,
+            exception.Message);
+    }
 
     /// <summary>Refuses to go on when the directory failed.</summary>
     /// <exception cref="StorageException">It did.</exception>

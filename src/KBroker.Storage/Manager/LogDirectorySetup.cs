@@ -58,6 +58,7 @@ internal sealed class LogDirectorySetup(LogManagerOptions options, LogContext co
         try
         {
             context.Files.CreateDirectoryDurably(directory.Path);
+            directory.BeginUse();
             Locks.Add(context.Files.TryLock(Path.Combine(directory.Path, LockFileName))
                 ?? throw new LogDirectoryException($"Log directory {directory.Path} is in use by another broker: its "
                     + $"{LockFileName} is locked. Stop that one, or give this one another log.dirs."));

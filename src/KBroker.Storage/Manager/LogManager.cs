@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
@@ -234,11 +235,11 @@ public sealed class LogManager : IDisposable
 
         StopTimers();
         CrashPoint.Reached("close.begin");
-        Parallel.ForEach(Logs, _set.Degree(), static log => log.Close());
+        CloseLogs();
         CrashPoint.Reached("close.logs-closed");
         _metadataLog?.Close();
         foreach (var directory in Directories)
-            directory.Flusher.Dispose();
+            directory.EndUse();
         if (_loaded)
         {
             _set.ForEachDirectory("writing checkpoints", directory =>
@@ -267,8 +268,25 @@ public sealed class LogManager : IDisposable
             log.Abandon();
         _metadataLog?.Abandon();
         foreach (var directory in Directories)
-            directory.Flusher.Dispose();
+            directory.EndUse();
         Release();
+    }
+
+    /// <summary>Closes all logs; those of a directory that were written to share one flush.</summary>
+    private void CloseLogs()
+    {
+        foreach (var directory in Directories)
+        {
+            var written = new ConcurrentBag<PartitionLog>();
+            Parallel.ForEach(_set.LogsIn(directory), _set.Degree(), log =>
+            {
+                if (log.PrepareClose())
+                    written.Add(log);
+            });
+            if (directory.WholeFlush is not null && written.Count > 1)
+                JointFlush.Run(directory, [.. written]);
+            Parallel.ForEach(_set.LogsIn(directory), _set.Degree(), static log => log.FinishClose());
+        }
     }
 
     private void StopTimers()

@@ -31,7 +31,7 @@ internal sealed class PeriodicWork(LogSet set, LogCheckpointing checkpointing) :
         {
             var isDue = log.LogEndOffset > log.RecoveryPoint && nowMs - log.LastFlushMs >= log.Config.FlushMs;
             if (isDue && !log.Directory.IsOffline)
-                Guard(log, "flushing", static l => l.Flush());
+                log.FlushSoon();
         }
     }
 
