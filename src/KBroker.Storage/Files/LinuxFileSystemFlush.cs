@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace KBroker.Storage.Files;
 
 /// <summary>
-/// Flushes a file system by syncfs(2). Since Linux 5.8 it reports a writeback error of any file of the file system since
-/// the descriptor was opened, or since the last call on it.
+/// Flushes a file system by syncfs(2). Since Linux 5.8 it reports a writeback error of any file of the file system
+/// since the descriptor was opened, or since the last call on it.
 /// </summary>
 /// <remarks>
 /// Only file systems that are known to end their part of it with a flush of the disk's own cache are used this way:

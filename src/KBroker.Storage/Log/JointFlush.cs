@@ -12,13 +12,13 @@ namespace KBroker.Storage.Log;
 /// call puts on stable storage whatever was written before it began, contents and names.
 /// </para>
 /// <para>
-/// Errors. The kernel remembers a failed writeback for the file and for the file system, each until it was reported to
-/// every descriptor that was open at the time; the directory's own descriptor is open since before its first write. So
-/// no failure is missed, but a stranger's file is reported, too, and the report does not say whose it was. Therefore,
-/// after an error, nothing is taken as flushed: these logs, and from then on all logs of the directory, are flushed file
-/// by file, where the kernel reports the failure once more for the very files it happened to. If one of them is ours,
-/// the directory goes offline, exactly as without joint flushes. A second joint flush would not do: it could succeed
-/// although a log that was not part of the first one has lost its pages.
+/// Errors. The kernel remembers a failed writeback for the file and for the file system, each until it was reported
+/// to every descriptor that was open at the time; the directory's own descriptor is open since before its first
+/// write. So no failure is missed, but a stranger's file is reported, too, and the report does not say whose it was.
+/// Therefore, after an error, nothing is taken as flushed: these logs, and from then on all logs of the directory,
+/// are flushed file by file, where the kernel reports the failure once more for the very files it happened to. If one
+/// of them is ours, the directory goes offline, exactly as without joint flushes. A second joint flush would not do:
+/// it could succeed although a log that was not part of the first one has lost its pages.
 /// </para>
 /// </remarks>
 internal static class JointFlush

@@ -64,9 +64,6 @@ public sealed class PartitionLog
     /// <summary>Everything below this offset is on stable storage.</summary>
     public long RecoveryPoint => _state.Flush.RecoveryPoint;
 
-    /// <summary>What the parts of the log share.</summary>
-    internal LogState State => _state;
-
     /// <summary>When the last flush ended, ms.</summary>
     internal long LastFlushMs => _state.Flush.LastFlushMs;
 
