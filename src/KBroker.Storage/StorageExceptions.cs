@@ -22,7 +22,8 @@ public sealed class OffsetOutOfRangeException(string message) : Exception(messag
 /// <param name="reason">What does not hold there.</param>
 public sealed class CorruptLogException(string file, long position, string reason)
     : IOException($"{file} is damaged at position {position}: {reason}. It lies before the recovery point, so nothing "
-        + "was cut. Restore the file from a replica or a backup, or move the partition's directory away to lose it.")
+        + "was cut. Restore the file from a replica or a backup; or accept the loss, with the broker stopped: "
+        + "'kbroker log truncate' cuts the log there, moving the partition's directory away loses all of it.")
 {
     /// <summary>The damaged file.</summary>
     public string File { get; } = file;

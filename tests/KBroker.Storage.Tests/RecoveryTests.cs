@@ -285,17 +285,19 @@ public sealed class RecoveryTests
     }
 
     [Fact]
-    public void A_log_whose_start_lies_behind_its_torn_end_starts_empty_there()
+    public void A_log_that_ends_before_its_start_is_damaged_because_a_start_is_told_only_of_what_is_stable()
     {
         using var storage = new TestStorage();
         for (var i = 0; i < 10; i++)
             storage.AppendOk(TestStorage.Batch(3));
         storage.Log.DeleteRecordsBefore(25);
+        Assert.Equal(30, storage.Log.RecoveryPoint);
         storage.Crash();
         File.WriteAllBytes(Path.Combine(storage.LogPath, "00000000000000000000.log"), []);
-        storage.Reopen();
-        Assert.Equal((25, 25), (storage.Log.LogStartOffset, storage.Log.LogEndOffset));
-        Assert.Equal(25, storage.AppendOk(TestStorage.Batch(1)).FirstOffset);
+        Assert.Throws<StorageException>(storage.Reopen);
+        Assert.Contains(
+            "log-start-offset-checkpoint lets it start at 25",
+            storage.Manager.DamagedLogs[TestStorage.Partition].Message);
     }
 
     private static void Damage(string path, long position)

@@ -77,7 +77,9 @@ internal sealed class BrokerState
         });
         _metadata.Subscribe(Configs);
         var configsOfTopics = new ConcurrentDictionary<string, LogConfig>();
-        Logs.LoadLogs((partition, topicId) => ConfigOf(partition, topicId, configsOfTopics));
+        Logs.LoadLogs(
+            (partition, topicId) => ConfigOf(partition, topicId, configsOfTopics),
+            partition => Metadata.Image.Topics.Find(partition.Topic)?.Id ?? Uuid.Zero);
         _metadata.BecomeLeader();
         _assignments = new DirectoryAssignments(_options.NodeId, _loggers.CreateLogger<DirectoryAssignments>());
         Partitions = new PartitionRegistry(

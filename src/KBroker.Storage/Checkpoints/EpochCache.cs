@@ -115,6 +115,16 @@ public sealed class EpochCache
         }
     }
 
+    /// <summary>Forgets everything, to be told anew.</summary>
+    internal void Clear()
+    {
+        lock (_lock)
+        {
+            _entries.Clear();
+            _dirty = true;
+        }
+    }
+
     /// <summary>Forgets what begins at or behind an offset.</summary>
     internal void TruncateFromEnd(long endOffset)
     {
@@ -193,7 +203,7 @@ public sealed class EpochCache
             foreach (var fields in Checkpoints.CheckpointText.Lines(_path, text, Version, fieldCount: 2))
             {
                 _entries.Add(new EpochStart(
-                    checked((int)Checkpoints.CheckpointText.Number(_path, fields[0])),
+                    Checkpoints.CheckpointText.Index(_path, fields[0]),
                     Checkpoints.CheckpointText.Number(_path, fields[1])));
             }
         }

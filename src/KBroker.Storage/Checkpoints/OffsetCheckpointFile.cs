@@ -71,7 +71,7 @@ public sealed class OffsetCheckpointFile(IFileSystem files, string path)
             return result;
         foreach (var fields in CheckpointText.Lines(path, text, Version, fieldCount: 3))
         {
-            result[new TopicPartition(fields[0], checked((int)CheckpointText.Number(path, fields[1])))] =
+            result[new TopicPartition(fields[0], CheckpointText.Index(path, fields[1]))] =
                 CheckpointText.Number(path, fields[2]);
         }
 
@@ -105,6 +105,12 @@ internal static class CheckpointText
             ? result
             : throw new InvalidDataException($"{path}: {count} entries are announced, {result.Count} are there.");
     }
+
+    /// <summary>A number that fits into 32 bits and is not negative, or an error that names the file.</summary>
+    public static int Index(string path, string field) =>
+        Number(path, field) is >= 0 and <= int.MaxValue and var value
+            ? (int)value
+            : throw new InvalidDataException($"{path}: {field} is out of range.");
 
     /// <summary>A number, or an error that names the file.</summary>
     public static long Number(string path, string field) =>

@@ -63,6 +63,45 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         return result;
     }
 
+    /// <summary>Whether the file, if there is one, has whole entries of the known version only.</summary>
+    public bool HasWholeEntries()
+    {
+        lock (_lock)
+        {
+            if (_file is null && !files.FileExists(_path))
+                return true;
+            _file ??= new PooledFile(files, _path);
+            Span<byte> version = stackalloc byte[sizeof(short)];
+            var length = _file.Length;
+            for (long position = 0; position + EntrySize <= length; position += EntrySize)
+            {
+                if (_file.Read(version, position) != sizeof(short) || BinaryPrimitives.ReadInt16BigEndian(version) != 0)
+                    return false;
+            }
+
+            return length % EntrySize == 0;
+        }
+    }
+
+    /// <summary>Closes the file if nobody uses it.</summary>
+    public void CloseFile()
+    {
+        lock (_lock)
+            _file?.CloseIfUnused();
+    }
+
+    /// <summary>Drops everything.</summary>
+    public void Reset()
+    {
+        lock (_lock)
+        {
+            if (_file is null && !files.FileExists(_path))
+                return;
+            _file ??= new PooledFile(files, _path);
+            _file.SetLength(0);
+        }
+    }
+
     /// <summary>Drops the entries whose marker lies at or above an offset.</summary>
     public void TruncateTo(long offset)
     {

@@ -1,4 +1,4 @@
-using System.Runtime.CompilerServices;
+using KBroker.Protocol.Records;
 using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 using KBroker.Storage.Indexes;
@@ -29,34 +29,86 @@ internal sealed class LogLoader(
     private readonly List<LogSegment> _segments = [];
     private readonly Dictionary<string, FileEntry> _files = [];
 
+    /// <summary>Told how many bytes of log files were scanned.</summary>
+    public Action<long> OnScanned { get; init; } = static _ => { };
+
     /// <summary>Opens the log.</summary>
-    /// <param name="recoveryPoint">The checkpointed recovery point.</param>
-    /// <param name="logStartOffset">The checkpointed log start offset.</param>
+    /// <param name="checkpoints">What the checkpoint files say of it.</param>
     /// <param name="isClean">Whether the last run closed the log.</param>
-    public LoadedLog Load(long recoveryPoint, long logStartOffset, bool isClean)
+    /// <exception cref="CorruptLogException">What was on stable storage is damaged.</exception>
+    public LoadedLog Load(in LogCheckpoints checkpoints, bool isClean)
     {
         ListFiles();
-        LoadEpochs();
-        var unflushed = isClean ? CheckIndexes() : Recover(recoveryPoint, logStartOffset);
+        var epochsAreRead = TryLoadEpochs();
+        var logStart = checkpoints.LogStartOffset;
+        var unflushed = isClean ? CheckIndexes(checkpoints) : Recover(checkpoints.RecoveryPoint, logStart);
         if (_segments.Count == 0)
-            AddEmptySegment(logStartOffset);
-        var end = _segments[^1].ReadNextOffset();
-        if (end < logStartOffset)
-        {
-            // The records before the start were deleted, and those behind it never reached the disk.
-            DropFrom(0);
-            AddEmptySegment(logStartOffset);
-            end = logStartOffset;
-        }
-
-        var start = Math.Max(logStartOffset, _segments[0].BaseOffset);
+            AddEmptySegment(logStart);
+        var last = _segments[^1].ReadLastHeader();
+        var end = last?.NextOffset ?? _segments[^1].BaseOffset;
+        CheckEnd(end, checkpoints, isClean);
+        var start = Math.Max(logStart, _segments[0].BaseOffset);
+        if (!epochsAreRead || !EpochCheck.IsSound(epochs, _segments, last ?? LastBefore(), start))
+            RebuildEpochs();
         epochs.TruncateFromEnd(end);
+        if (checkpoints.AreStartsLost && epochsAreRead)
+            start = Math.Max(start, StartByEpochs(end));
         epochs.TruncateFromStart(start);
+        CheckTransactionIndexes(unflushed);
         LoadProducers(end, unflushed);
         foreach (var segment in _segments)
             segment.CloseFiles();
         return new LoadedLog(
-            [.. _segments], end, start, isClean ? end : Math.Min(recoveryPoint, end), unflushed);
+            [.. _segments], end, start, isClean ? end : Math.Min(checkpoints.RecoveryPoint, end), unflushed);
+    }
+
+    /// <summary>The start is on stable storage only after everything before it is, so it cannot lie behind the
+    /// end.</summary>
+    private void CheckEnd(long end, in LogCheckpoints checkpoints, bool isClean)
+    {
+        var active = _segments[^1];
+        if (end < checkpoints.LogStartOffset)
+        {
+            throw new CorruptLogException(active.File.Path, active.SizeInBytes,
+                $"the log ends with offset {end - 1}, but log-start-offset-checkpoint lets it start at "
+                + $"{checkpoints.LogStartOffset}");
+        }
+
+        // A clean close leaves a snapshot at the end, too: with that, it is the checkpoint that is damaged.
+        var snapshot = Path.GetFileName(SegmentPaths.Of(path, end, SegmentPaths.Snapshot));
+        if (isClean && checkpoints.IsRecoveryPointKnown && end != checkpoints.RecoveryPoint
+            && !_files.ContainsKey(snapshot))
+        {
+            throw new CorruptLogException(active.File.Path, active.SizeInBytes,
+                $"the log ends with offset {end - 1}, but was closed with {checkpoints.RecoveryPoint - 1}");
+        }
+    }
+
+    private RecordBatchHeader? LastBefore()
+    {
+        for (var i = _segments.Count - 2; i >= 0; i--)
+        {
+            if (_segments[i].ReadLastHeader() is { } header)
+                return header;
+        }
+
+        return null;
+    }
+
+    /// <summary>
+    /// The start that the epochs tell, when log-start-offset-checkpoint cannot be read: every batch behind the start has
+    /// its epoch there, and the start is written to both.
+    /// </summary>
+    private long StartByEpochs(long end)
+    {
+        if (epochs.Entries is not [var first, ..] || first.StartOffset > end
+            || !_segments[0].TryFindBatch(_segments[0].BaseOffset, _segments[0].SizeInBytes, out _, out var header)
+            || header.PartitionLeaderEpoch < 0)
+        {
+            return 0;
+        }
+
+        return first.StartOffset;
     }
 
     private void ListFiles()
@@ -91,23 +143,33 @@ internal sealed class LogLoader(
         }
     }
 
-    private void LoadEpochs()
+    private bool TryLoadEpochs()
     {
         try
         {
             epochs.Load();
+            return true;
         }
         catch (InvalidDataException exception)
         {
             context.Logger.LogWarning("{Problem} It is made anew from the log.", exception.Message);
-            foreach (var segment in _segments)
-                RebuildEpochs(segment);
+            return false;
         }
     }
 
-    /// <summary>After a clean stop: makes indexes anew that are missing, or not of whole entries.</summary>
-    private LogSegment[] CheckIndexes()
+    private void RebuildEpochs()
     {
+        context.Logger.LogWarning(
+            "{File} is missing or does not fit the log, and is made anew from it.",
+            Path.Combine(path, EpochCache.FileName));
+        EpochCheck.Rebuild(epochs, _segments);
+    }
+
+    /// <summary>After a clean stop: makes indexes anew that are missing, or not of whole entries.</summary>
+    private LogSegment[] CheckIndexes(in LogCheckpoints checkpoints)
+    {
+        if (_segments.Count == 0 && checkpoints.RecoveryPoint > checkpoints.LogStartOffset)
+            throw NoLogFile(checkpoints.RecoveryPoint);
         foreach (var segment in _segments)
         {
             if (!HasUsableIndexes(segment))
@@ -115,6 +177,34 @@ internal sealed class LogLoader(
         }
 
         return [];
+    }
+
+    private CorruptLogException NoLogFile(long recoveryPoint) => new(
+        path, 0, $"there is no log file, but everything below offset {recoveryPoint} was on stable storage");
+
+    /// <summary>Transaction indexes of segments that were not scanned.</summary>
+    private void CheckTransactionIndexes(LogSegment[] unflushed)
+    {
+        for (var i = 0; i < _segments.Count - unflushed.Length; i++)
+        {
+            var segment = _segments[i];
+            if (!_files.ContainsKey(Path.GetFileName(segment.TransactionIndex.Path))
+                || TransactionIndexCheck.IsSound(i, _segments))
+            {
+                continue;
+            }
+
+            context.Logger.LogWarning(
+                "{File} is damaged, and is made anew from the log.", segment.TransactionIndex.Path);
+            segment.TransactionIndex.Reset();
+            var rebuilt = new ProducerStates();
+            new ProducerReplay(context, path, rebuilt)
+            {
+                IndexTransactionsFrom = segment.BaseOffset,
+                IndexTransactionsTo = segment.BaseOffset,
+                KeepsSnapshots = true,
+            }.Run([.. _segments.Take(i + 1)], long.MaxValue, segment.BaseOffset);
+        }
     }
 
     private bool HasUsableIndexes(LogSegment segment)
@@ -148,8 +238,7 @@ internal sealed class LogLoader(
     {
         if (_segments.Count == 0 && recoveryPoint > logStartOffset)
         {
-            throw new CorruptLogException(
-                path, 0, $"there is no log file, but everything below offset {recoveryPoint} was on stable storage");
+            throw NoLogFile(recoveryPoint);
         }
 
         if (_segments.Count == 0)
@@ -187,6 +276,7 @@ internal sealed class LogLoader(
             var found = new SegmentRecovery(segment, recoveryPoint, config.IndexIntervalBytes)
             {
                 OnBatch = header => epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset),
+                OnScanned = OnScanned,
             }.Run();
             end = found.NextOffset;
             if (found.CutBytes > 0)
@@ -213,7 +303,7 @@ internal sealed class LogLoader(
         context.Logger.LogWarning("The indexes of {File} are missing or damaged and are made anew.", segment.File.Path);
         segment.OffsetIndex.Reset();
         segment.TimeIndex.Reset();
-        new SegmentRecovery(segment, long.MaxValue, config.IndexIntervalBytes).Run();
+        new SegmentRecovery(segment, long.MaxValue, config.IndexIntervalBytes) { OnScanned = OnScanned }.Run();
         segment.SealIndexes();
     }
 
@@ -221,10 +311,11 @@ internal sealed class LogLoader(
     {
         var segment = _segments[index];
         context.Logger.LogWarning(
-            "{File}: {Bytes} bytes behind offset {Offset} are cut, because {Problem}.",
+            "{File}: cut at position {Position}, behind offset {Offset}: {Bytes} bytes are gone, because {Problem}.",
             segment.File.Path,
-            found.CutBytes,
+            segment.SizeInBytes,
             found.NextOffset - 1,
+            found.CutBytes,
             found.Problem);
         segment.TruncateTo(segment.SizeInBytes, found.NextOffset);
         CrashPoint.Reached("recovery.cut");
@@ -256,16 +347,7 @@ internal sealed class LogLoader(
     {
         // A snapshot from within the scanned segments may know of batches that were cut.
         var scannedFrom = unflushed.Length == 0 ? long.MaxValue : unflushed[0].BaseOffset;
-        new ProducerReplay(context, path, producers) { IndexTransactionsFrom = scannedFrom }
+        new ProducerReplay(context, path, producers) { IndexTransactionsFrom = scannedFrom, FileNames = _files.Keys }
             .Run([.. _segments], end, Math.Min(end, scannedFrom));
-    }
-
-    [SkipLocalsInit]
-    private void RebuildEpochs(LogSegment segment)
-    {
-        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
-        var scanner = new BatchScanner(segment.File.File, 0, segment.SizeInBytes, buffer);
-        while (scanner.MoveNext())
-            epochs.Assign(scanner.Header.PartitionLeaderEpoch, scanner.Header.BaseOffset);
     }
 }

@@ -22,12 +22,21 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
 
             if (offset <= state.StartOffset)
                 return;
+        }
+
+        // A start is never ahead of what is on stable storage, so that a log that ends before it is known as damaged.
+        if (offset > state.Flush.RecoveryPoint)
+            writer.Flush();
+        lock (state.Lock)
+        {
+            if (offset <= state.StartOffset)
+                return;
             MoveStart(offset);
         }
 
         CrashPoint.Reached("delete-records.moved");
         // The new start is safe before a file goes, so that a crash cannot bring it back.
-        state.Directory.CheckpointLogStartOffsets();
+        PersistStart();
         CrashPoint.Reached("delete-records.checkpointed");
         // While the log is being compacted its segments stay; the cleaner removes them when it is done.
         if (!state.Cleaning.TryPause(out var pause))
@@ -44,6 +53,7 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         if (!state.Cleaning.TryPause(out var pause))
             return 0;
         using var paused = pause;
+        long newStart;
         lock (state.Lock)
         {
             if (state.IsClosed || state.Directory.IsOffline)
@@ -56,11 +66,16 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
             if (count == all.Length)
                 RollActive();
             CrashPoint.Reached("retention.decided");
-            MoveStart(Math.Max(state.StartOffset, state.Segments.All[count].BaseOffset));
+            newStart = state.Segments.All[count].BaseOffset;
         }
 
+        if (newStart > state.Flush.RecoveryPoint || state.Flush.IsDirty)
+            writer.Flush();
+        lock (state.Lock)
+            MoveStart(Math.Max(state.StartOffset, newStart));
+
         CrashPoint.Reached("retention.moved");
-        state.Directory.CheckpointLogStartOffsets();
+        PersistStart();
         CrashPoint.Reached("retention.checkpointed");
         var removed = RemoveSegmentsBeforeStart();
         CrashPoint.Reached("retention.removed");
@@ -78,6 +93,20 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         catch (Exception exception) when (LogState.IsFailure(exception))
         {
             throw state.Directory.Fail($"rolling {state.Path}", exception);
+        }
+    }
+
+    /// <summary>The checkpoint of the directory has no checksum, so the epochs of the log tell the start, too.</summary>
+    private void PersistStart()
+    {
+        state.Directory.CheckpointLogStartOffsets();
+        try
+        {
+            state.Epochs.Flush();
+        }
+        catch (Exception exception) when (LogState.IsFailure(exception))
+        {
+            throw state.Directory.Fail($"writing the epochs of {state.Path}", exception);
         }
     }
 
@@ -103,7 +132,6 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         if (count == 0)
             return [];
         var removed = all[..count];
-        state.Segments.Replace(all[count..]);
         try
         {
             foreach (var segment in removed)
@@ -112,13 +140,17 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
                 CrashPoint.Reached("retention.segment-renamed");
                 state.Context.Files.DeleteFile(SegmentPaths.Of(state.Path, segment.BaseOffset, SegmentPaths.Snapshot));
             }
+
+            // Before the list tells it: a start that the first segment's name seems to tell is not checkpointed any
+            // more, and must not come back with a name that a power cut brings back.
+            state.Context.Files.FlushDirectory(state.Path);
         }
         catch (Exception exception) when (LogState.IsFailure(exception))
         {
             throw state.Directory.Fail($"deleting segments of {state.Path}", exception);
         }
 
-        state.Flush.NamesChanged();
+        state.Segments.Replace(all[count..]);
         return removed;
     }
 

@@ -207,6 +207,9 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         return true;
     }
 
+    /// <summary>Puts everything appended so far on stable storage. The log's lock must not be held.</summary>
+    public void Flush() => owner.Flush();
+
     /// <summary>Lets the next roll write a snapshot, wherever it is.</summary>
     public void ForgetSnapshots() => _lastSnapshotOffset = -1;
 }

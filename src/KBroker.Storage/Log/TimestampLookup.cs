@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using KBroker.Protocol.Records;
+using KBroker.Storage.Indexes;
 using KBroker.Storage.Segments;
 
 namespace KBroker.Storage.Log;
@@ -17,7 +18,9 @@ internal sealed class TimestampLookup(SegmentList segments, CompressionCodecs co
                 continue;
             // Records up to this entry's offset are older, so the search starts there.
             var entry = segment.TimeIndex.Lookup(timestamp - 1);
-            var from = segment.OffsetIndex.Lookup(Math.Max(entry.Offset, logStartOffset)).Position;
+            var from = IsTrue(segment, entry, timestamp)
+                ? PositionOf(segment, Math.Max(entry.Offset, logStartOffset))
+                : 0;
             if (FindInSegment(segment, from, timestamp, logStartOffset) is { } found)
                 return found;
         }
@@ -41,9 +44,19 @@ internal sealed class TimestampLookup(SegmentList segments, CompressionCodecs co
         if (latest is null)
             return null;
         var max = latest.MaxTimestamp;
-        var from = latest.OffsetIndex.Lookup(max.Offset).Position;
+        var from = PositionOf(latest, max.Offset);
         return FindInSegment(latest, from, max.Timestamp, logStartOffset);
     }
+
+    /// <summary>An index has no checksum, so the batch that an entry names must have the entry's timestamp.</summary>
+    private static bool IsTrue(LogSegment segment, TimeIndexEntry entry, long timestamp) =>
+        entry.Timestamp < 0
+        || (entry.Timestamp < timestamp
+            && segment.TryFindBatch(entry.Offset, segment.SizeInBytes, out _, out var header)
+            && header.BaseOffset <= entry.Offset && header.MaxTimestamp == entry.Timestamp);
+
+    private static int PositionOf(LogSegment segment, long offset) =>
+        segment.TryFindBatch(offset, segment.SizeInBytes, out var position, out _) ? position : 0;
 
     [SkipLocalsInit]
     private TimestampOffset? FindInSegment(LogSegment segment, int from, long timestamp, long logStartOffset)

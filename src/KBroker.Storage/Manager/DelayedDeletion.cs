@@ -35,14 +35,19 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
     public void DeleteDirectories(IReadOnlyList<PartitionLog> logs)
     {
         foreach (var group in logs.GroupBy(static l => l.Config.FileDeleteDelayMs))
+            DeleteDirectories([.. group.Select(static l => l.Path)], group.Key);
+    }
+
+    /// <summary>Deletes renamed directories.</summary>
+    public void DeleteDirectories(IReadOnlyList<string> paths, long delayMs)
+    {
+        if (paths.Count == 0)
+            return;
+        After(delayMs, () =>
         {
-            string[] paths = [.. group.Select(static l => l.Path)];
-            After(group.Key, () =>
-            {
-                foreach (var path in paths)
-                    context.Files.DeleteDirectory(path);
-            });
-        }
+            foreach (var path in paths)
+                context.Files.DeleteDirectory(path);
+        });
     }
 
     public void Dispose()

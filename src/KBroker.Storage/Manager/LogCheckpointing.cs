@@ -40,16 +40,32 @@ internal sealed class LogCheckpointing
             .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffset)),
             .. DamagedIn(directory, static c => c.LogStartOffset).Where(static p => p.Value > 0)]);
 
-    /// <summary>A checkpoint that cannot be read only makes more work: everything is scanned.</summary>
-    public Dictionary<TopicPartition, long> Read(OffsetCheckpointFile file)
+    /// <summary>Reads what the files of a directory say of its logs.</summary>
+    public SavedCheckpoints Read(LogDirectory directory)
     {
+        var recoveryPoints = Read(
+            directory.RecoveryPoints, "Logs that were not closed are scanned from their start.", out _);
+        var starts = Read(
+            directory.LogStartOffsets, "The first offsets are taken from the leader epochs of each log.",
+            out var areStartsLost);
+        return new SavedCheckpoints(recoveryPoints, starts, areStartsLost);
+    }
+
+    /// <summary>Reads a file; one that cannot be read is empty.</summary>
+    public Dictionary<TopicPartition, long> Read(OffsetCheckpointFile file) =>
+        Read(file, "It is taken as empty.", out _);
+
+    private Dictionary<TopicPartition, long> Read(OffsetCheckpointFile file, string consequence, out bool isLost)
+    {
+        isLost = false;
         try
         {
             return file.Read();
         }
         catch (InvalidDataException exception)
         {
-            _set.Context.Logger.LogWarning("{Problem} It is taken as empty.", exception.Message);
+            isLost = true;
+            _set.Context.Logger.LogWarning("{Problem} {Consequence}", exception.Message, consequence);
             return [];
         }
     }
@@ -59,4 +75,23 @@ internal sealed class LogCheckpointing
         LogDirectory directory, Func<LogCheckpoints, long> offsetOf) =>
         _set.DamagedCheckpoints.Where(d => d.Value.Directory == directory)
             .Select(d => KeyValuePair.Create(d.Key, offsetOf(d.Value.Checkpoints)));
+}
+
+/// <summary>The checkpoint files of a log directory.</summary>
+/// <param name="RecoveryPoints">By partition.</param>
+/// <param name="Starts">By partition; only those that the first segment's name does not tell.</param>
+/// <param name="AreStartsLost">The file of the starts could not be read.</param>
+internal sealed record SavedCheckpoints(
+    Dictionary<TopicPartition, long> RecoveryPoints, Dictionary<TopicPartition, long> Starts, bool AreStartsLost)
+{
+    /// <summary>What they say of one log.</summary>
+    public LogCheckpoints Of(TopicPartition partition)
+    {
+        var isKnown = RecoveryPoints.TryGetValue(partition, out var recoveryPoint);
+        return new LogCheckpoints(Math.Max(0, recoveryPoint), Math.Max(0, Starts.GetValueOrDefault(partition)))
+        {
+            IsRecoveryPointKnown = isKnown,
+            AreStartsLost = AreStartsLost,
+        };
+    }
 }

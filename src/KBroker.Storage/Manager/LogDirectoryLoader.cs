@@ -9,37 +9,50 @@ namespace KBroker.Storage;
 internal sealed class LogDirectoryLoader(
     LogSet set, LogOpener opener, LogCheckpointing checkpointing, DelayedDeletion deletion)
 {
+    private const long DelayOfLeftOversMs = 1_000;
+
     /// <summary>Opens the logs that belong here, and marks or deletes the rest.</summary>
-    public void Load(LogDirectory directory, Func<TopicPartition, Uuid, LogConfig?> configOf)
+    public void Load(
+        LogDirectory directory,
+        Func<TopicPartition, Uuid, LogConfig?> configOf,
+        Func<TopicPartition, Uuid> topicIdOf)
     {
-        var recoveryPoints = checkpointing.Read(directory.RecoveryPoints);
-        var starts = checkpointing.Read(directory.LogStartOffsets);
+        var saved = checkpointing.Read(directory);
         directory.CleanerCheckpoint.Load(checkpointing.Read(directory.CleanerOffsets));
         var isClean = directory.WasCleanlyShutDown;
         CleanShutdownFile.Delete(set.Context.Files, directory.Path);
         var partitions = new List<TopicPartition>();
+        var doomed = new List<string>();
         foreach (var name in set.Context.Files.ListDirectories(directory.Path))
         {
             if (name.EndsWith(LogSet.DeleteSuffix, StringComparison.Ordinal))
-                deletion.DeleteDirectory(Path.Combine(directory.Path, name), 0);
+                doomed.Add(Path.Combine(directory.Path, name));
             else if (TopicPartition.TryParse(name, out var partition) && partition != LogManager.MetadataPartition)
                 partitions.Add(partition);
         }
 
+        // Not at once, because the start must not wait for it.
+        deletion.DeleteDirectories(doomed, set.Options.RunInline ? 0 : DelayOfLeftOversMs);
+        using var progress = new RecoveryProgress(
+            directory.Path, partitions.Count, set.Context.Time, set.Context.Logger);
         Parallel.ForEach(partitions, set.Degree(), partition =>
         {
-            var checkpoints = new LogCheckpoints(
-                recoveryPoints.GetValueOrDefault(partition), starts.GetValueOrDefault(partition));
-            LoadLog(directory, partition, checkpoints, isClean, configOf);
+            if (!directory.IsOffline)
+                LoadLog(directory, partition, saved.Of(partition), isClean, configOf, topicIdOf, progress);
+            progress.PartitionDone();
         });
         CrashPoint.Reached("open.logs-opened");
+        ForgetCheckpointsWithoutLog(directory, saved);
         if (partitions.Count > 0)
         {
             set.Context.Logger.LogInformation(
-                "Log directory {Directory}: {Count} partitions opened after a{Clean} stop.",
+                "Log directory {Directory}: {Count} partitions opened after a{Clean} stop, in {Milliseconds} ms; "
+                + "{Bytes} bytes scanned.",
                 directory.Path,
                 partitions.Count,
-                isClean ? " clean" : "n unclean");
+                isClean ? " clean" : "n unclean",
+                (long)progress.Elapsed.TotalMilliseconds,
+                progress.Bytes);
         }
     }
 
@@ -48,28 +61,79 @@ internal sealed class LogDirectoryLoader(
         TopicPartition partition,
         LogCheckpoints checkpoints,
         bool isClean,
-        Func<TopicPartition, Uuid, LogConfig?> configOf)
+        Func<TopicPartition, Uuid, LogConfig?> configOf,
+        Func<TopicPartition, Uuid> topicIdOf,
+        RecoveryProgress progress)
     {
-        if (directory.IsOffline)
-            return;
+        var path = Path.Combine(directory.Path, partition.ToString());
         try
         {
-            var path = Path.Combine(directory.Path, partition.ToString());
-            if (configOf(partition, opener.ReadTopicId(path)) is not { } config)
+            var topicId = opener.ReadTopicId(path);
+            var expected = topicIdOf(partition);
+            if (configOf(partition, topicId) is not { } config)
+            {
+                ThrowIfDamagedId(path, topicId, expected);
                 MakeStray(directory, partition, path);
-            else if (!set.Logs.TryAdd(partition, opener.Open(directory, partition, config, checkpoints, isClean)))
+                return;
+            }
+
+            var log = opener.Open(directory, partition, config, checkpoints, isClean, topicId, progress.Scanned);
+            if (topicId.IsZero && !expected.IsZero)
+                log.AssignTopicId(expected);
+            if (!set.Logs.TryAdd(partition, log))
                 set.Context.Logger.LogError("{Directory} is not served: another log directory has it, too.", path);
         }
         catch (CorruptLogException exception)
         {
-            set.Context.Logger.LogError("{Partition} is not served: {Problem}", partition, exception.Message);
-            set.Damaged[partition] = exception;
-            set.DamagedCheckpoints[partition] = new DamagedLog(directory, checkpoints);
+            NotServed(directory, partition, checkpoints, exception);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is IOException and not EndOfStreamException
+            or UnauthorizedAccessException)
         {
             directory.Fail($"opening {partition}", exception);
         }
+        catch (Exception exception)
+        {
+            // Whatever a damaged file leads to, it must not keep the other partitions from being served.
+            NotServed(directory, partition, checkpoints, new CorruptLogException(path, 0, exception.Message));
+        }
+    }
+
+    private void NotServed(
+        LogDirectory directory, TopicPartition partition, LogCheckpoints checkpoints, CorruptLogException problem)
+    {
+        set.Context.Logger.LogError("{Partition} is not served: {Problem}", partition, problem.Message);
+        set.DamagedCheckpoints[partition] = new DamagedLog(directory, checkpoints);
+        set.Damaged[partition] = problem;
+    }
+
+    /// <summary>
+    /// Ids are random, so one that differs from the right one in a character or two is that one, damaged: the directory
+    /// must not be put aside as if it belonged to another topic.
+    /// </summary>
+    private static void ThrowIfDamagedId(string path, Uuid found, Uuid expected)
+    {
+        const int fewCharacters = 2;
+        if (found.IsZero || expected.IsZero
+            || found.ToString().Zip(expected.ToString()).Count(static p => p.First != p.Second) > fewCharacters)
+        {
+            return;
+        }
+
+        throw new CorruptLogException(
+            Path.Combine(path, PartitionMetadataFile.FileName), 0, $"topic_id {found} is nearly, but not, {expected}");
+    }
+
+    /// <summary>The checkpoint of a log that is gone would be taken for that of a new one of its name.</summary>
+    private void ForgetCheckpointsWithoutLog(LogDirectory directory, SavedCheckpoints saved)
+    {
+        var isThere = set.LogsIn(directory).Select(static l => l.TopicPartition)
+            .Concat(set.DamagedCheckpoints.Where(d => d.Value.Directory == directory).Select(static d => d.Key))
+            .ToHashSet();
+        if (directory.IsOffline || saved.RecoveryPoints.Keys.Concat(saved.Starts.Keys).All(isThere.Contains))
+            return;
+        checkpointing.WriteRecoveryPoints(directory);
+        checkpointing.WriteLogStartOffsets(directory);
     }
 
     private void MakeStray(LogDirectory directory, TopicPartition partition, string path)

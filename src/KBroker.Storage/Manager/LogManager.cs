@@ -34,7 +34,6 @@ public sealed class LogManager : IDisposable
     private readonly DelayedDeletion _deletion;
     private readonly CompressionCodecs? _ownCodecs;
     private readonly List<IDisposable> _locks;
-    private PartitionLog? _metadataLog;
     private bool _loaded;
     private bool _closed;
 
@@ -115,11 +114,13 @@ public sealed class LogManager : IDisposable
     }
 
     /// <summary>
-    /// Opens, or creates, the metadata log. It is scanned whole, because Kafka keeps no recovery point for it.
+    /// Opens, or creates, the metadata log. What lies behind its recovery point is scanned; a directory that Kafka wrote
+    /// has none for it, and is scanned whole.
     /// </summary>
     /// <param name="config">Its configs.</param>
     /// <param name="directory">Where (<c>metadata.log.dir</c>); null for the first directory.</param>
     /// <returns>The log; the manager closes it.</returns>
+    /// <exception cref="CorruptLogException">It is damaged before its recovery point.</exception>
     public PartitionLog OpenMetadataLog(LogConfig config, LogDirectory? directory = null)
     {
         directory ??= Directories[0];
@@ -127,10 +128,11 @@ public sealed class LogManager : IDisposable
         try
         {
             var path = Path.Combine(directory.Path, MetadataPartition.ToString());
-            _metadataLog = _context.Files.DirectoryExists(path)
-                ? _opener.Open(directory, MetadataPartition, config, default, isClean: false)
+            var checkpoints = _checkpointing.Read(directory).Of(MetadataPartition);
+            var isClean = directory.WasCleanlyShutDown && checkpoints.IsRecoveryPointKnown;
+            return _set.MetadataLog = _context.Files.DirectoryExists(path)
+                ? _opener.Open(directory, MetadataPartition, config, checkpoints, isClean)
                 : _opener.Create(directory, MetadataPartition, new Uuid(0, 1), config);
-            return _metadataLog;
         }
         catch (IOException exception) when (exception is not StorageException and not CorruptLogException)
         {
@@ -144,20 +146,26 @@ public sealed class LogManager : IDisposable
     /// that should
     /// not be here: its directory is renamed to end with <c>-stray</c> and not looked at again.
     /// </param>
-    public void LoadLogs(Func<TopicPartition, Uuid, LogConfig?> configOf)
+    /// <param name="topicIdOf">
+    /// The topic id that a partition should have; zero for none. It takes the place of one on disk that cannot be read,
+    /// and tells damage from a directory that belongs to another topic.
+    /// </param>
+    public void LoadLogs(
+        Func<TopicPartition, Uuid, LogConfig?> configOf, Func<TopicPartition, Uuid>? topicIdOf = null)
     {
         ArgumentNullException.ThrowIfNull(configOf);
-        foreach (var directory in Directories.Where(static d => !d.IsOffline))
+        var online = Directories.Where(static d => !d.IsOffline).ToList();
+        Parallel.ForEach(online, directory =>
         {
             try
             {
-                _loader.Load(directory, configOf);
+                _loader.Load(directory, configOf, topicIdOf ?? (static _ => Uuid.Zero));
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
                 directory.Fail("opening its logs", exception);
             }
-        }
+        });
 
         _loaded = true;
         if (!_set.Options.RunInline)
@@ -237,7 +245,7 @@ public sealed class LogManager : IDisposable
         CrashPoint.Reached("close.begin");
         CloseLogs();
         CrashPoint.Reached("close.logs-closed");
-        _metadataLog?.Close();
+        _set.MetadataLog?.Close();
         foreach (var directory in Directories)
             directory.EndUse();
         if (_loaded)
@@ -266,7 +274,7 @@ public sealed class LogManager : IDisposable
         StopTimers();
         foreach (var log in Logs)
             log.Abandon();
-        _metadataLog?.Abandon();
+        _set.MetadataLog?.Abandon();
         foreach (var directory in Directories)
             directory.EndUse();
         Release();

@@ -13,10 +13,17 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
     /// <summary>Opens an existing log.</summary>
     /// <exception cref="CorruptLogException">It is damaged before the recovery point.</exception>
     public PartitionLog Open(
-        LogDirectory directory, TopicPartition partition, LogConfig config, LogCheckpoints checkpoints, bool isClean)
+        LogDirectory directory,
+        TopicPartition partition,
+        LogConfig config,
+        LogCheckpoints checkpoints,
+        bool isClean,
+        Uuid? topicId = null,
+        Action<long>? onScanned = null)
     {
         var path = Path.Combine(directory.Path, partition.ToString());
-        return Load(directory, partition, path, ReadTopicId(path), config, checkpoints, isClean, isNew: false);
+        return Load(
+            directory, partition, path, topicId ?? ReadTopicId(path), config, checkpoints, isClean, false, onScanned);
     }
 
     /// <summary>Creates a log.</summary>
@@ -27,7 +34,7 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
         CrashPoint.Reached("create.directory");
         if (!topicId.IsZero)
             PartitionMetadataFile.Write(context.Files, path, topicId);
-        return Load(directory, partition, path, topicId, config, default, isClean: true, isNew: true);
+        return Load(directory, partition, path, topicId, config, default, true, true, null);
     }
 
     /// <summary>The topic id of a partition directory; zero when it has none that can be read.</summary>
@@ -52,12 +59,13 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
         LogConfig config,
         LogCheckpoints checkpoints,
         bool isClean,
-        bool isNew)
+        bool isNew,
+        Action<long>? onScanned)
     {
         var epochs = new EpochCache(context.Files, path);
         var producers = new ProducerStates();
-        var loaded = new LogLoader(context, path, config, epochs, producers)
-            .Load(checkpoints.RecoveryPoint, checkpoints.LogStartOffset, isClean);
+        var loaded = new LogLoader(context, path, config, epochs, producers) { OnScanned = onScanned ?? (_ => { }) }
+            .Load(checkpoints, isClean);
         return new PartitionLog(new PartitionLogParts
         {
             Context = context,
@@ -78,4 +86,11 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
 /// <summary>What the checkpoint files of a log directory say of one log.</summary>
 /// <param name="RecoveryPoint">Everything below it is on stable storage.</param>
 /// <param name="LogStartOffset">Nothing below it is served.</param>
-internal readonly record struct LogCheckpoints(long RecoveryPoint, long LogStartOffset);
+internal readonly record struct LogCheckpoints(long RecoveryPoint, long LogStartOffset)
+{
+    /// <summary>Whether the recovery point is in the checkpoint, or merely taken as 0.</summary>
+    public bool IsRecoveryPointKnown { get; init; }
+
+    /// <summary>Whether the file of the log start offsets could not be read.</summary>
+    public bool AreStartsLost { get; init; }
+}

@@ -22,6 +22,9 @@ internal sealed class LogSet(LogManagerOptions options, LogContext context, IRea
     /// <summary>All open logs but the metadata log.</summary>
     public ConcurrentDictionary<TopicPartition, PartitionLog> Logs { get; } = new();
 
+    /// <summary>The metadata log, which is not among <see cref="Logs"/>; null before it is opened.</summary>
+    public PartitionLog? MetadataLog { get; set; }
+
     /// <summary>Partitions that are not served because their files are damaged.</summary>
     public ConcurrentDictionary<TopicPartition, CorruptLogException> Damaged { get; } = new();
 
@@ -31,8 +34,18 @@ internal sealed class LogSet(LogManagerOptions options, LogContext context, IRea
     /// <summary>Held while logs are created, deleted, or all closed.</summary>
     public Lock ChangeLock { get; } = new();
 
-    public IEnumerable<PartitionLog> LogsIn(LogDirectory directory) =>
-        Logs.Select(static l => l.Value).Where(l => l.Directory == directory);
+    /// <summary>The logs that lie in a directory, the metadata log too.</summary>
+    public IEnumerable<PartitionLog> LogsIn(LogDirectory directory)
+    {
+        foreach (var (_, log) in Logs)
+        {
+            if (log.Directory == directory)
+                yield return log;
+        }
+
+        if (MetadataLog is { } metadata && metadata.Directory == directory)
+            yield return metadata;
+    }
 
     /// <summary>How many logs of a directory are opened or closed at the same time.</summary>
     public ParallelOptions Degree() =>

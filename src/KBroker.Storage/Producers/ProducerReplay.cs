@@ -13,6 +13,15 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
     /// <summary>Aborted transactions whose markers lie in segments from this base offset on are indexed anew.</summary>
     public long IndexTransactionsFrom { get; init; } = long.MaxValue;
 
+    /// <summary>The last base offset of those segments.</summary>
+    public long IndexTransactionsTo { get; init; } = long.MaxValue;
+
+    /// <summary>Names of the files in the directory, where they are known already.</summary>
+    public IReadOnlyCollection<string>? FileNames { get; init; }
+
+    /// <summary>Snapshots that cannot be used are left alone, instead of deleted.</summary>
+    public bool KeepsSnapshots { get; init; }
+
     /// <summary>Drops what is known and reads it again.</summary>
     /// <param name="segments">The log's segments.</param>
     /// <param name="endOffset">The log's end.</param>
@@ -33,9 +42,9 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
     private long LoadSnapshot(long minOffset, long maxOffset)
     {
         var snapshots = new List<long>();
-        foreach (var file in context.Files.ListFiles(path))
+        foreach (var name in FileNames ?? [.. context.Files.ListFiles(path).Select(static f => f.Name)])
         {
-            if (SegmentPaths.TryParse(file.Name, SegmentPaths.Snapshot, out var offset))
+            if (SegmentPaths.TryParse(name, SegmentPaths.Snapshot, out var offset))
                 snapshots.Add(offset);
         }
 
@@ -50,7 +59,8 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
                 return snapshots[i];
             }
 
-            context.Files.DeleteFile(file);
+            if (!KeepsSnapshots)
+                context.Files.DeleteFile(file);
         }
 
         return -1;
@@ -80,13 +90,25 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
             return;
         }
 
-        var bytes = new byte[header.SizeInBytes];
-        if (segment.File.File.Read(bytes, position) != bytes.Length)
-            throw new EndOfStreamException($"{segment.File.Path} ends within the batch at {position}.");
-        if (Markers.Follow(producers, header, new(bytes), context) is { } aborted
-            && segment.BaseOffset >= IndexTransactionsFrom)
+        if (FollowMarker(segment, header, position) is { } aborted
+            && segment.BaseOffset >= IndexTransactionsFrom && segment.BaseOffset <= IndexTransactionsTo)
         {
             segment.TransactionIndex.Append(aborted);
+        }
+    }
+
+    private AbortedTransaction? FollowMarker(LogSegment segment, in RecordBatchHeader header, int position)
+    {
+        var bytes = new byte[header.SizeInBytes];
+        if (segment.File.File.Read(bytes, position) != bytes.Length)
+            throw new CorruptLogException(segment.File.Path, position, "the file ends within a batch");
+        try
+        {
+            return Markers.Follow(producers, header, new(bytes), context);
+        }
+        catch (RecordException exception)
+        {
+            throw new CorruptLogException(segment.File.Path, position, exception.Message);
         }
     }
 }

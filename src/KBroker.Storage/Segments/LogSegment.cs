@@ -176,14 +176,22 @@ internal sealed class LogSegment : IDisposable
     /// <param name="position">Where the batch starts.</param>
     /// <param name="header">Its header.</param>
     /// <returns>False when no batch of the segment reaches the offset.</returns>
+    /// <remarks>
+    /// An index has no checksum. One that leads to where no batch starts, or too far, is found out by the first header,
+    /// and the lookup starts over at the beginning of the file.
+    /// </remarks>
     [SkipLocalsInit]
     public bool TryFindBatch(long offset, int end, out int position, out RecordBatchHeader header)
     {
         Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
-        var start = OffsetIndex.Lookup(offset).Position;
-        var scanner = new BatchScanner(File.File, start < end ? start : 0, end, buffer);
+        var entry = OffsetIndex.Lookup(offset);
+        var scanner = new BatchScanner(File.File, entry.Position < end ? entry.Position : 0, end, buffer);
+        var isFirst = entry.Position > 0;
         while (scanner.MoveNext())
         {
+            if (isFirst && scanner.Position == entry.Position && scanner.Header.LastOffset > entry.Offset)
+                break;
+            isFirst = false;
             if (scanner.Header.LastOffset < offset)
                 continue;
             position = scanner.Position;
@@ -191,6 +199,8 @@ internal sealed class LogSegment : IDisposable
             return true;
         }
 
+        if (isFirst && end > 0)
+            return TryFindBatchWithoutIndex(offset, end, out position, out header);
         if (scanner.Problem is not null)
             throw new CorruptRecordException($"{File.Path} is damaged at {scanner.NextPosition}: {scanner.Problem}.");
         position = end;
@@ -198,18 +208,28 @@ internal sealed class LogSegment : IDisposable
         return false;
     }
 
-    /// <summary>The offset behind the last batch, by its header.</summary>
+    /// <summary>The header of the last batch, which tells where the log ends.</summary>
+    /// <returns>Null when the segment is empty.</returns>
     [SkipLocalsInit]
-    public long ReadNextOffset()
+    public RecordBatchHeader? ReadLastHeader()
     {
         Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
-        var next = BaseOffset;
+        RecordBatchHeader? last = null;
         var scanner = new BatchScanner(File.File, OffsetIndex.Last.Position, SizeInBytes, buffer);
         while (scanner.MoveNext())
-            next = scanner.Header.NextOffset;
-        if (scanner.Problem is not null)
-            throw new CorruptLogException(File.Path, scanner.NextPosition, scanner.Problem);
-        return next;
+        {
+            if (scanner.Header.BaseOffset < (last?.NextOffset ?? BaseOffset))
+            {
+                throw new CorruptLogException(File.Path, scanner.Position,
+                    $"offset {scanner.Header.BaseOffset} follows offset {(last?.NextOffset ?? BaseOffset) - 1}");
+            }
+
+            last = scanner.Header;
+        }
+
+        return scanner.Problem is null
+            ? last
+            : throw new CorruptLogException(File.Path, scanner.NextPosition, scanner.Problem);
     }
 
     /// <summary>Finishes the indexes: the last time index entry, and all entries in their files.</summary>
@@ -318,6 +338,7 @@ internal sealed class LogSegment : IDisposable
         File.File.CloseIfUnused();
         OffsetIndex.CloseFile();
         TimeIndex.CloseFile();
+        TransactionIndex.CloseFile();
     }
 
     /// <summary>Keeps files from being opened until <see cref="EndMove"/>: the directory is being renamed.</summary>
@@ -378,17 +399,52 @@ internal sealed class LogSegment : IDisposable
     }
 
     [SkipLocalsInit]
-    private TimeIndexEntry FindMaxTimestamp()
+    private bool TryFindBatchWithoutIndex(long offset, int end, out int position, out RecordBatchHeader header)
     {
         Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
-        var max = TimeIndex.Last;
-        var scanner = new BatchScanner(File.File, OffsetIndex.Lookup(max.Offset).Position, SizeInBytes, buffer);
+        var scanner = new BatchScanner(File.File, 0, end, buffer);
         while (scanner.MoveNext())
         {
+            if (scanner.Header.LastOffset < offset)
+                continue;
+            position = scanner.Position;
+            header = scanner.Header;
+            return true;
+        }
+
+        if (scanner.Problem is not null)
+            throw new CorruptRecordException($"{File.Path} is damaged at {scanner.NextPosition}: {scanner.Problem}.");
+        position = end;
+        header = default;
+        return false;
+    }
+
+    /// <summary>
+    /// From the last entry of the time index on. Retention deletes by what this finds, so the entry must agree with the
+    /// batch that it names; else all headers are looked at.
+    /// </summary>
+    private TimeIndexEntry FindMaxTimestamp()
+    {
+        var last = TimeIndex.Last;
+        return FindMaxTimestamp(OffsetIndex.Lookup(last.Offset).Position, last)
+            ?? FindMaxTimestamp(0, new TimeIndexEntry(-1, BaseOffset))!.Value;
+    }
+
+    [SkipLocalsInit]
+    private TimeIndexEntry? FindMaxTimestamp(int from, TimeIndexEntry known)
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var max = known;
+        var isConfirmed = known.Timestamp < 0 && from == 0;
+        var scanner = new BatchScanner(File.File, from, SizeInBytes, buffer);
+        while (scanner.MoveNext())
+        {
+            isConfirmed |= scanner.Header.LastOffset >= known.Offset && scanner.Header.BaseOffset <= known.Offset
+                && scanner.Header.MaxTimestamp == known.Timestamp;
             if (scanner.Header.MaxTimestamp > max.Timestamp)
                 max = new TimeIndexEntry(scanner.Header.MaxTimestamp, scanner.Header.LastOffset);
         }
 
-        return max;
+        return isConfirmed ? max : null;
     }
 }

@@ -25,6 +25,9 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
     /// <summary>Called with the header of every batch scanned.</summary>
     public Action<RecordBatchHeader>? OnBatch { get; init; }
 
+    /// <summary>Called with the number of bytes read, chunk by chunk.</summary>
+    public Action<long>? OnScanned { get; init; }
+
     /// <summary>Scans from the last trusted index entry; sets the segment's size, but does not cut the file.</summary>
     public RecoveredSegment Run()
     {
@@ -51,6 +54,7 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
     private string? ScanChunk(ref byte[] buffer, ref int position, ref long nextOffset, int length)
     {
         var read = segment.File.File.Read(buffer.AsSpan(0, Math.Min(buffer.Length, length - position)), position);
+        OnScanned?.Invoke(read);
         var consumed = 0;
         while (consumed < read)
         {
