@@ -124,7 +124,7 @@ internal sealed class DirectDriver(Settings settings)
     }
 
     // The last batch of an answer may be cut off: only whole ones count, and the next fetch begins behind them.
-    private static int Walk(Records records, ref long offset)
+    internal static int Walk(Records records, ref long offset)
     {
         if (!records.TryGetBytes(out var bytes)) throw new InvalidDataException("received records are in memory");
         int whole = 0;

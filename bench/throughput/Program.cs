@@ -21,6 +21,9 @@ try
         case "throughput":
             new ThroughputRun(settings).Run();
             return 0;
+        case "partitions":
+            new PartitionsRun(settings).Run();
+            return 0;
         case "startup":
             new StartupRun(settings).Run();
             return 0;

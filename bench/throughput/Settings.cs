@@ -10,6 +10,7 @@ internal sealed record Settings
 
         Modes
           throughput   produce and fetch of the same data on every target, in turns (the default)
+          partitions   produce and fetch over 1, 100, 1,000, 5,000 partitions (Kafka: up to 1,000)
           startup      process start to the first acknowledged produce, and idle memory
           open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
           sendfile     which system calls carry the bytes of a fetch (needs strace)
@@ -26,7 +27,8 @@ internal sealed record Settings
           --connections 2                 connections of the direct driver, each with a partition of its own
           --in-flight 8                   produce requests under way on a connection
           --fetch-kilobytes 4096          most bytes of one fetch
-          --partitions 1000,2500,5000,10000    how many partitions (open)
+          --partitions 1,100,1000,5000    how many (partitions; for open the default is 1000,2500,5000,10000)
+          --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -45,8 +47,9 @@ internal sealed record Settings
     internal int Connections { get; init; } = 2;
     internal int InFlight { get; init; } = 8;
     internal int FetchBytes { get; init; } = 4096 * 1024;
+    internal int LingerBytes { get; init; } = 256 * 1024;
     internal int Rounds { get; init; } = 3;
-    internal int[] Partitions { get; init; } = [1000, 2500, 5000, 10_000];
+    internal int[] Partitions { get; init; } = [];
     internal string? KafkaHome { get; init; }
     internal string KBroker { get; init; } = "";
     internal string[] Overrides { get; init; } = [];
@@ -72,6 +75,8 @@ internal sealed record Settings
         string root = RepositoryRoot();
         return settings with
         {
+            Partitions = settings.Partitions is { Length: > 0 } given ? given
+                : settings.Mode == "open" ? [1000, 2500, 5000, 10_000] : [1, 100, 1000, 5000],
             KBroker = FirstOf(settings.KBroker, "KBROKER_EXE", Path.Combine(root, "artifacts", "kbroker", "kbroker")),
             KafkaHome = Existing(
                 FirstOf(settings.KafkaHome, "KAFKA_HOME", Path.Combine(root, "..", "shared", "peers", "kafka"))),
@@ -91,6 +96,7 @@ internal sealed record Settings
         "--in-flight" => this with { InFlight = Number(value) },
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
         "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
+        "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },
         "--kbroker" => this with { KBroker = value },

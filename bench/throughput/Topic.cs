@@ -10,7 +10,7 @@ internal sealed class Topic : IDisposable
     private const short CreateTopicsVersion = 7;
     private const short DeleteTopicsVersion = 6;
     private const short ListOffsetsVersion = 7;
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
     private readonly BrokerProcess _broker;
 
     internal Topic(BrokerProcess broker, string name, int partitions)
@@ -40,8 +40,14 @@ internal sealed class Topic : IDisposable
     /// <summary>The records of all partitions together.</summary>
     internal long CountRecords()
     {
+        return EndOffsets().Sum();
+    }
+
+    /// <summary>The end offset of each partition.</summary>
+    internal List<long> EndOffsets()
+    {
         using var connection = _broker.Connect();
-        return EndOffsets(connection)?.Sum() ?? throw new InvalidOperationException("ListOffsets failed");
+        return EndOffsets(connection) ?? throw new InvalidOperationException("ListOffsets failed");
     }
 
     /// <summary>Deletes the topic and waits until its files are gone.</summary>
@@ -71,6 +77,8 @@ internal sealed class Topic : IDisposable
         for (int partition = 0; partition < Partitions; partition++)
             request.Topics[0].Partitions.Add(new() { PartitionIndex = partition, Timestamp = -1 });
         var answers = connection.Call<ListOffsetsResponse>(request, ListOffsetsVersion).Topics[0].Partitions;
-        return answers.Exists(p => p.ErrorCode != ErrorCode.None) ? null : answers.ConvertAll(p => p.Offset);
+        return answers.Exists(p => p.ErrorCode != ErrorCode.None)
+            ? null
+            : [.. answers.OrderBy(p => p.PartitionIndex).Select(p => p.Offset)];
     }
 }
