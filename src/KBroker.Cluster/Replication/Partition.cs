@@ -25,6 +25,7 @@ public sealed class Partition
     private long _highWatermark;
     private int _minInSyncReplicas = 1;
     private bool _isStopped;
+    private ImmutableArray<IPartitionObserver> _observers = [];
 
     /// <summary>Creates the replica; <see cref="Update"/> then tells it who leads.</summary>
     /// <param name="topicPartition">Its name.</param>
@@ -93,6 +94,16 @@ public sealed class Partition
     /// <summary>Whether there are enough in-sync replicas for acks=all.</summary>
     public bool HasEnoughInSyncReplicas => _leadership.HasEnoughInSync(MinInSyncReplicas);
 
+    /// <summary>Tells an observer of every change from now on.</summary>
+    /// <param name="observer">Not yet subscribed.</param>
+    public void Subscribe(IPartitionObserver observer) =>
+        ImmutableInterlocked.Update(ref _observers, static (all, added) => all.Add(added), observer);
+
+    /// <summary>Tells an observer no more; a call under way may still reach it.</summary>
+    /// <param name="observer">Ignored when it is not subscribed.</param>
+    public void Unsubscribe(IPartitionObserver observer) =>
+        ImmutableInterlocked.Update(ref _observers, static (all, gone) => all.Remove(gone), observer);
+
     /// <summary>Takes over what the metadata says about leader, epochs and ISR.</summary>
     /// <param name="image">The partition in the newest metadata.</param>
     public void Update(PartitionImage image)
@@ -104,6 +115,7 @@ public sealed class Partition
             AdvanceHighWatermark();
         else if (wasLeader)
             _listener.OnLeadershipLost(this);
+        NotifyObservers();
     }
 
     /// <summary>Ends service: the partition was deleted or its directory failed. Whatever waits is told.</summary>
@@ -111,6 +123,7 @@ public sealed class Partition
     {
         Volatile.Write(ref _isStopped, true);
         _listener.OnLeadershipLost(this);
+        NotifyObservers();
     }
 
     /// <summary>Checks the leader epoch a client believes in (KIP-320).</summary>
@@ -153,7 +166,11 @@ public sealed class Partition
         {
             var result = Log.AppendAsLeader(records, leadership.LeaderEpoch, options);
             if (result.IsSuccess && !result.IsDuplicate)
+            {
                 AdvanceHighWatermark();
+                NotifyObservers();
+            }
+
             return new PartitionAppend((ErrorCode)result.Error, result, result.ErrorMessage);
         }
         catch (StorageException failure)
@@ -211,7 +228,7 @@ public sealed class Partition
             };
             if (offset < offsets.LogStartOffset || offset > Log.LogEndOffset)
                 return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
-            if (offset >= end)
+            if (offset >= end || (maxBytes <= 0 && !minOneMessage))
                 return offsets;
             return offsets with { Records = Log.Read(offset, maxBytes, end, minOneMessage).Records };
         }
@@ -319,6 +336,7 @@ public sealed class Partition
 
         lowWatermark = Log.LogStartOffset;
         _listener.OnLogStartOffsetAdvanced(this);
+        NotifyObservers();
         return ErrorCode.None;
     }
 
@@ -364,6 +382,14 @@ public sealed class Partition
         return epoch <= latest
             ? Log.LeaderEpochs.EndOffsetFor(epoch, end)
             : new EpochEndOffset(latest < 0 ? epoch : latest, end);
+    }
+
+    private void NotifyObservers()
+    {
+        // The change is visible before anybody is asked whether he knows already that there is one.
+        Interlocked.MemoryBarrier();
+        foreach (var observer in _observers)
+            observer.OnPartitionChanged();
     }
 
     private void AdvanceHighWatermark()

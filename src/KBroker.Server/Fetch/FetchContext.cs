@@ -21,24 +21,48 @@ public sealed class FetchContext
     private const int InitialEpoch = 0;
     private const int FinalEpoch = -1;
 
-    private readonly FetchSession? _session;
-    private readonly bool _incremental;
     private readonly int _expectedEpoch;
+    private FetchPartitionState[] _partitions;
 
     private FetchContext(ErrorCode error, FetchPartitionState[] partitions, FetchSession? session, bool incremental)
     {
         Error = error;
-        Partitions = partitions;
-        _session = session;
-        _incremental = incremental;
+        _partitions = partitions;
+        Count = partitions.Length;
+        Session = session;
+        IsIncremental = incremental;
         _expectedEpoch = session?.NextEpoch ?? 0;
     }
 
     /// <summary>Why the request cannot be served at all, or <see cref="ErrorCode.None"/>.</summary>
     public ErrorCode Error { get; }
 
-    /// <summary>The partitions to serve, in the order of service.</summary>
-    public FetchPartitionState[] Partitions { get; }
+    /// <summary>
+    /// The partitions to serve, in the order of service. Those of an incremental fetch are taken from the session one
+    /// by one: see <see cref="TryTakeNext"/>.
+    /// </summary>
+    public ReadOnlySpan<FetchPartitionState> Partitions => _partitions.AsSpan(0, Count);
+
+    /// <summary>How many partitions there are to serve, so far.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Whether the answer leaves out partitions without news.</summary>
+    public bool IsIncremental { get; }
+
+    /// <summary>The session, or null.</summary>
+    internal FetchSession? Session { get; }
+
+    /// <summary>Adds the next partition of an incremental fetch that has something to tell.</summary>
+    /// <returns>False when there is none now.</returns>
+    public bool TryTakeNext()
+    {
+        if (!IsIncremental || !Session!.TryTake(_expectedEpoch, out var state))
+            return false;
+        if (Count == _partitions.Length)
+            Array.Resize(ref _partitions, Math.Max(4, Count * 2));
+        _partitions[Count++] = state;
+        return true;
+    }
 
     /// <summary>Finds or makes the session of a request.</summary>
     /// <param name="request">The request.</param>
@@ -78,44 +102,43 @@ public sealed class FetchContext
             }
 
             session.AdvanceEpoch();
-            return new FetchContext(ErrorCode.None, session.ToArray(), session, incremental: true);
+            return new FetchContext(ErrorCode.None, [], session, incremental: true);
         }
     }
 
     /// <summary>Builds the response from the answers, which stand in the order of <see cref="Partitions"/>.</summary>
-    /// <param name="answers">One answer for each of <see cref="Partitions"/>.</param>
+    /// <param name="answers">
+    /// One answer for each of <see cref="Partitions"/>; null where an incremental fetch has nothing to tell.
+    /// </param>
     /// <returns>The response; an incremental one leaves out partitions without news.</returns>
-    public FetchResponse Finish(FetchResponse.PartitionData[] answers)
+    public FetchResponse Finish(ReadOnlySpan<FetchResponse.PartitionData?> answers)
     {
-        var response = new FetchResponse { SessionId = _session?.Id ?? 0 };
-        if (_session is null)
+        var response = new FetchResponse { SessionId = Session?.Id ?? 0 };
+        if (Session is null)
         {
             AddAll(response, answers);
             return response;
         }
 
-        lock (_session)
+        lock (Session)
         {
-            if (_session.NextEpoch != _expectedEpoch)
+            if (Session.NextEpoch != _expectedEpoch)
             {
                 Release(answers);
-                return new FetchResponse { ErrorCode = ErrorCode.InvalidFetchSessionEpoch, SessionId = _session.Id };
+                return new FetchResponse { ErrorCode = ErrorCode.InvalidFetchSessionEpoch, SessionId = Session.Id };
             }
 
-            for (var i = 0; i < answers.Length; i++)
+            for (var i = 0; i < Count; i++)
             {
-                var news = Partitions[i].MustAnswer(answers[i]);
-                if (_incremental && !news)
-                {
-                    answers[i].Records?.Dispose();
+                var state = _partitions[i];
+                var answer = answers[i];
+                Session.Return(state, answer?.Records is { IsEmpty: false });
+                if (answer is null)
                     continue;
-                }
-
-                Add(response, Partitions[i].Key, answers[i]);
-                if (_incremental && answers[i].Records is { IsEmpty: false })
-                {
-                    _session.MoveToEnd(Partitions[i]);
-                }
+                if (state.MustAnswer(answer) || !IsIncremental)
+                    Add(response, state.Key, answer);
+                else
+                    answer.Records?.Dispose();
             }
         }
 
@@ -140,7 +163,7 @@ public sealed class FetchContext
                 lock (session)
                 {
                     session.Apply(request);
-                    return new FetchContext(ErrorCode.None, session.ToArray(), session, incremental: false);
+                    return new FetchContext(ErrorCode.None, session.TakeAll(), session, incremental: false);
                 }
             }
         }
@@ -160,11 +183,14 @@ public sealed class FetchContext
 
     private static FetchContext Failed(ErrorCode error) => new(error, [], null, incremental: false);
 
-    private static void Release(FetchResponse.PartitionData[] answers)
+    /// <summary>The session has gone on without this request: what it looked at is looked at again.</summary>
+    private void Release(ReadOnlySpan<FetchResponse.PartitionData?> answers)
     {
-        foreach (var answer in answers)
+        for (var i = 0; i < Count; i++)
         {
-            answer.Records?.Dispose();
+            answers[i]?.Records?.Dispose();
+            _partitions[i].ChangedMeanwhile = true;
+            Session!.Return(_partitions[i], wasServed: false);
         }
     }
 
@@ -188,11 +214,11 @@ public sealed class FetchContext
         last.Partitions.Add(answer);
     }
 
-    private void AddAll(FetchResponse response, FetchResponse.PartitionData[] answers)
+    private void AddAll(FetchResponse response, ReadOnlySpan<FetchResponse.PartitionData?> answers)
     {
-        for (var i = 0; i < answers.Length; i++)
+        for (var i = 0; i < Count; i++)
         {
-            Add(response, Partitions[i].Key, answers[i]);
+            Add(response, _partitions[i].Key, answers[i]!);
         }
     }
 }

@@ -1,3 +1,4 @@
+using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 
@@ -16,14 +17,22 @@ public readonly record struct FetchPartitionKey(Uuid TopicId, string? TopicName,
 /// What one client wants of one partition, and, inside a session, what it was last told (KIP-227). The last two
 /// answers decide whether an incremental response has to mention the partition again.
 /// </summary>
-public sealed class FetchPartitionState
+public sealed class FetchPartitionState : IPartitionObserver
 {
+    private readonly FetchSession? _session;
+    private Partition? _observed;
+    private bool _isDetached;
+    private int _isQueued;
+
     /// <summary>Creates the state from a partition of a request.</summary>
     /// <param name="key">How the request names the partition.</param>
     /// <param name="request">The position and limits asked for.</param>
-    public FetchPartitionState(FetchPartitionKey key, FetchRequest.FetchPartition request)
+    /// <param name="session">The session that keeps it, which hears of changes of the partition; null without.</param>
+    public FetchPartitionState(
+        FetchPartitionKey key, FetchRequest.FetchPartition request, FetchSession? session = null)
     {
         Key = key;
+        _session = session;
         Update(request);
     }
 
@@ -51,8 +60,66 @@ public sealed class FetchPartitionState
     /// <summary>The log start offset last sent, or -1.</summary>
     public long SentLogStartOffset { get; private set; } = -1;
 
-    /// <summary>Neighbours in the session's order; the partition served last goes to the end.</summary>
-    internal LinkedListNode<FetchPartitionState>? Node { get; set; }
+    /// <summary>
+    /// Whether the last look at the partition found more than it took, or an error: it is looked at again without an
+    /// event.
+    /// </summary>
+    internal bool HasMore { get; set; }
+
+    /// <summary>The request that looks at the partition now; 0 for none. Guarded by the session's lock.</summary>
+    internal int TakenEpoch { get; set; }
+
+    /// <summary>Whether an event came while it was taken. Guarded by the session's lock.</summary>
+    internal bool ChangedMeanwhile { get; set; }
+
+    /// <summary>Whether the client has forgotten the partition, or the session is over.</summary>
+    internal bool IsDetached => Volatile.Read(ref _isDetached);
+
+    /// <inheritdoc/>
+    public void OnPartitionChanged() => _session?.Wake(this);
+
+    /// <summary>Watches the partition from now on, where a session keeps the state.</summary>
+    /// <param name="partition">What <see cref="Key"/> names now.</param>
+    internal void Observe(Partition partition)
+    {
+        if (_session is null || ReferenceEquals(Volatile.Read(ref _observed), partition))
+            return;
+        lock (this)
+        {
+            if (_isDetached || ReferenceEquals(_observed, partition))
+                return;
+            _observed?.Unsubscribe(this);
+            partition.Subscribe(this);
+            Volatile.Write(ref _observed, partition);
+        }
+    }
+
+    /// <summary>Watches nothing any more.</summary>
+    internal void Detach()
+    {
+        lock (this)
+        {
+            Volatile.Write(ref _isDetached, true);
+            _observed?.Unsubscribe(this);
+            Volatile.Write(ref _observed, null);
+        }
+    }
+
+    /// <summary>Notes that the state stands in the session's queue.</summary>
+    /// <returns>False when it stood there.</returns>
+    internal bool TryQueue() => Volatile.Read(ref _isQueued) == 0 && Interlocked.Exchange(ref _isQueued, 1) == 0;
+
+    /// <summary>Notes that it was taken from the queue; what changes from now on queues it again.</summary>
+    internal void Unqueue() => Interlocked.Exchange(ref _isQueued, 0);
+
+    /// <summary>Whether an incremental answer without records has anything to say of these offsets.</summary>
+    /// <param name="highWatermark">The high watermark now.</param>
+    /// <param name="logStartOffset">The log start offset now.</param>
+    internal bool IsNews(long highWatermark, long logStartOffset) =>
+        highWatermark != SentHighWatermark || logStartOffset != SentLogStartOffset;
+
+    /// <summary>Whether the last plan found that the follower's log parts from this one.</summary>
+    internal bool HasDiverged { get; set; }
 
     /// <summary>Takes over the position and limits of a new request for the same partition.</summary>
     /// <param name="request">The partition as the request has it.</param>
@@ -77,7 +144,7 @@ public sealed class FetchPartitionState
             || answer.HighWatermark != SentHighWatermark
             || answer.LogStartOffset != SentLogStartOffset
             || answer.PreferredReadReplica >= 0
-            || answer.DivergingEpoch is { Epoch: >= 0 };
+            || HasDiverged;
         SentHighWatermark = answer.HighWatermark;
         SentLogStartOffset = answer.LogStartOffset;
         if (answer.ErrorCode == ErrorCode.None)

@@ -13,16 +13,17 @@ namespace KBroker.Server.Fetch;
 public readonly record struct FetchLimits(int MaxBytes, int MinBytes, ReadLimit Limit);
 
 /// <summary>What one pass over the partitions found. Plain data: the records are file regions, not yet read.</summary>
-/// <param name="Answers">One answer for each partition of the context, in order.</param>
+/// <param name="Answers">One answer for each partition of the context, in order; there may be room behind them. Null
+/// where an incremental fetch has nothing to tell.</param>
 /// <param name="Bytes">Bytes of all records.</param>
 /// <param name="MustAnswerNow">Whether an error or a diverging epoch makes waiting pointless.</param>
-public sealed record FetchPlan(FetchResponse.PartitionData[] Answers, long Bytes, bool MustAnswerNow)
+public sealed record FetchPlan(FetchResponse.PartitionData?[] Answers, long Bytes, bool MustAnswerNow)
 {
     /// <summary>Gives up the regions of a plan that is not going to be sent.</summary>
     public void Release()
     {
         foreach (var answer in Answers)
-            answer.Records?.Dispose();
+            answer?.Records?.Dispose();
     }
 }
 
@@ -31,21 +32,29 @@ public sealed record FetchPlan(FetchResponse.PartitionData[] Answers, long Bytes
 /// <param name="metadata">The metadata, for topic ids.</param>
 public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog metadata)
 {
-    /// <summary>Plans the answer of every partition.</summary>
-    /// <param name="wanted">The partitions, in the order of service.</param>
+    /// <summary>
+    /// Plans the answer of every partition. An incremental fetch takes further ones from its session while there are
+    /// bytes left to give.
+    /// </summary>
+    /// <param name="fetch">The partitions.</param>
     /// <param name="limits">The request's limits.</param>
     /// <returns>The plan; whoever takes it sends or releases it.</returns>
-    public FetchPlan Plan(FetchPartitionState[] wanted, in FetchLimits limits)
+    public FetchPlan Plan(FetchContext fetch, in FetchLimits limits)
     {
-        var answers = new FetchResponse.PartitionData[wanted.Length];
+        var answers = fetch.Count == 0 ? [] : new FetchResponse.PartitionData?[fetch.Count];
         var bytes = 0L;
         var now = false;
-        for (var i = 0; i < wanted.Length; i++)
+        for (var i = 0; ; i++)
         {
             var left = (int)Math.Max(0, limits.MaxBytes - bytes);
-            var answer = Read(wanted[i], left, limits.Limit, minOneMessage: bytes == 0);
-            bytes += answer.Records?.SizeInBytes ?? 0;
-            now |= answer.ErrorCode != ErrorCode.None || answer.DivergingEpoch is { Epoch: >= 0 };
+            if (i == fetch.Count && ((left == 0 && bytes > 0) || !fetch.TryTakeNext()))
+                break;
+            var state = fetch.Partitions[i];
+            var answer = Read(state, left, limits.Limit, minOneMessage: bytes == 0, fetch.IsIncremental);
+            bytes += answer?.Records?.SizeInBytes ?? 0;
+            now |= answer is not null && (answer.ErrorCode != ErrorCode.None || state.HasDiverged);
+            if (i == answers.Length)
+                Array.Resize(ref answers, Math.Max(4, i * 2));
             answers[i] = answer;
         }
 
@@ -59,19 +68,13 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
     /// <param name="wanted">The partitions.</param>
     /// <param name="limit">How far the reader may see.</param>
     /// <returns>False when a plan would surely find nothing new.</returns>
-    public bool MayHaveNews(FetchPartitionState[] wanted, ReadLimit limit)
+    public bool MayHaveNews(ReadOnlySpan<FetchPartitionState> wanted, ReadLimit limit)
     {
         foreach (var state in wanted)
         {
             if (Find(state.Key, out var partition) != ErrorCode.None || !partition!.IsLeader)
                 return true;
-            var end = limit switch
-            {
-                ReadLimit.HighWatermark => partition.HighWatermark,
-                ReadLimit.LastStableOffset => partition.LastStableOffset,
-                _ => partition.Log.LogEndOffset,
-            };
-            if (end > state.FetchOffset)
+            if (EndOf(partition, limit) > state.FetchOffset)
                 return true;
         }
 
@@ -81,7 +84,7 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
     /// <summary>The names of the partitions, to watch them.</summary>
     /// <param name="wanted">The partitions.</param>
     /// <returns>The names of those that exist.</returns>
-    public TopicPartition[] KeysOf(FetchPartitionState[] wanted)
+    public TopicPartition[] KeysOf(ReadOnlySpan<FetchPartitionState> wanted)
     {
         var keys = new List<TopicPartition>(wanted.Length);
         foreach (var state in wanted)
@@ -104,10 +107,25 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
         return partitions.Find(new TopicPartition(topic.Name, key.Partition), out partition);
     }
 
-    private FetchResponse.PartitionData Read(
-        FetchPartitionState state, int bytesLeft, ReadLimit limit, bool minOneMessage)
+    private static long EndOf(Partition partition, ReadLimit limit) => limit switch
+    {
+        ReadLimit.HighWatermark => partition.HighWatermark,
+        ReadLimit.LastStableOffset => partition.LastStableOffset,
+        _ => partition.Log.LogEndOffset,
+    };
+
+    private FetchResponse.PartitionData? Read(
+        FetchPartitionState state, int bytesLeft, ReadLimit limit, bool minOneMessage, bool newsOnly)
     {
         var error = Find(state.Key, out var partition);
+        var end = long.MaxValue;
+        if (error == ErrorCode.None)
+        {
+            // Before the first look: what changes later is told.
+            state.Observe(partition!);
+            end = EndOf(partition!, limit);
+        }
+
         var read = error != ErrorCode.None
             ? PartitionRead.Failed(error)
             : partition!.Read(
@@ -117,6 +135,11 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
                 state.CurrentLeaderEpoch,
                 state.LastFetchedEpoch,
                 minOneMessage);
+        state.HasMore = read.Error != ErrorCode.None || read.Diverging is not null || end > state.FetchOffset;
+        state.HasDiverged = read.Diverging is not null;
+        if (newsOnly && read.Error == ErrorCode.None && read.Diverging is null && read.Records.IsEmpty
+            && !state.IsNews(read.HighWatermark, read.LogStartOffset))
+            return null;
         var answer = new FetchResponse.PartitionData
         {
             PartitionIndex = state.Key.Partition,

@@ -1,5 +1,9 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage;
+using KBroker.Timing;
 
 namespace KBroker.Server.Fetch;
 
@@ -7,10 +11,34 @@ namespace KBroker.Server.Fetch;
 /// An incremental fetch session (KIP-227): the partitions one client reads, kept between requests so that a request
 /// names only what changed. Used by one connection at a time; its users lock it.
 /// </summary>
+/// <remarks>
+/// <para>
+/// A fetch looks at those partitions alone that have something to tell, so that its cost does not grow with the number of
+/// partitions: each observes its partition, and an append (or another event) puts it into the session's queue. So do a
+/// request that names it, records that were left over, and an error, which is told until it is gone.
+/// </para>
+/// <para>
+/// Example: of a, b, c with the client at their ends an append to b queues b; the fetch takes b from the queue, sends its
+/// records, and puts it at the queue's end, where it stands behind whatever came meanwhile: a busy partition cannot take
+/// the whole byte budget of every answer. The next fetch finds b without records, and drops it.
+/// </para>
+/// <para>
+/// No event is lost: it marks the partition as queued after the change is visible, and a fetch clears the mark before it
+/// looks at the partition. Still every <see cref="SweepMs"/> a request queues all partitions, because the log start
+/// offset moves by retention without an event.
+/// </para>
+/// </remarks>
 public sealed class FetchSession
 {
+    /// <summary>How often all partitions are looked at, at most, in milliseconds.</summary>
+    public const long SweepMs = 1000;
+
     private readonly Dictionary<FetchPartitionKey, FetchPartitionState> _partitions = [];
-    private readonly LinkedList<FetchPartitionState> _order = [];
+    private readonly ConcurrentQueue<FetchPartitionState> _queue = new();
+    private readonly Queue<FetchPartitionState> _leftOver = new();
+    private Purgatory<TopicPartition>? _waitsIn;
+    private long _sweptMs;
+    private bool _isClosed;
 
     /// <summary>Creates an empty session whose next request must carry epoch 1.</summary>
     /// <param name="id">The session id, positive.</param>
@@ -25,6 +53,7 @@ public sealed class FetchSession
         CreatedMs = nowMs;
         LastUsedMs = nowMs;
         NextEpoch = 1;
+        _sweptMs = nowMs;
     }
 
     /// <summary>The session id that the client sends.</summary>
@@ -48,68 +77,140 @@ public sealed class FetchSession
     /// <summary>How many partitions the session holds.</summary>
     public int Count => _partitions.Count;
 
-    /// <summary>The partitions now, in the order in which they are to be served.</summary>
-    /// <returns>A copy.</returns>
-    public FetchPartitionState[] ToArray() => [.. _order];
+    /// <summary>What a long poll of this session watches in the purgatory; no topic has an empty name.</summary>
+    internal TopicPartition WakeKey => new(string.Empty, Id);
 
     /// <summary>Moves on to the next epoch.</summary>
     public void AdvanceEpoch() => NextEpoch = NextEpoch == int.MaxValue ? 1 : NextEpoch + 1;
 
     /// <summary>Adds or updates the partitions of a request, then removes the forgotten ones.</summary>
-    /// <param name="request">The request.</param>
+    /// <param name="request">The request; every partition that it names is queued.</param>
     public void Apply(FetchRequest request)
     {
         foreach (var topic in request.Topics)
         {
             foreach (var partition in topic.Partitions)
-            {
-                Set(FetchKeys.Of(topic, partition, UsesTopicIds), partition);
-            }
+                Queue(Set(FetchKeys.Of(topic, partition, UsesTopicIds), partition));
         }
 
         foreach (var topic in request.ForgottenTopicsData)
         {
             foreach (var partition in topic.Partitions)
             {
-                Remove(FetchKeys.Of(topic, partition, UsesTopicIds));
+                if (_partitions.Remove(FetchKeys.Of(topic, partition, UsesTopicIds), out var known))
+                    known.Detach();
             }
         }
+
+        if (LastUsedMs - _sweptMs < SweepMs)
+            return;
+        _sweptMs = LastUsedMs;
+        foreach (var state in _partitions.Values)
+            Queue(state);
     }
 
-    /// <summary>
-    /// Puts a partition that was just given records behind the others, so that a busy partition at the front cannot
-    /// take the whole byte budget of every answer.
-    /// </summary>
-    /// <param name="partition">The partition served.</param>
-    public void MoveToEnd(FetchPartitionState partition)
+    /// <summary>Takes the partitions of the request that opens the session, in its order.</summary>
+    /// <returns>All partitions; none is queued.</returns>
+    internal FetchPartitionState[] TakeAll()
     {
-        if (partition.Node is { List: not null } node && !ReferenceEquals(node, _order.Last))
+        var all = new List<FetchPartitionState>(_partitions.Count);
+        while (TryTake(NextEpoch, out var state))
+            all.Add(state);
+        return [.. all];
+    }
+
+    /// <summary>Takes the next partition that has something to tell.</summary>
+    /// <param name="epoch">Who takes it: what <see cref="NextEpoch"/> is after his request.</param>
+    /// <param name="state">The partition; given back by <see cref="Return"/>.</param>
+    /// <returns>False when there is none.</returns>
+    internal bool TryTake(int epoch, [NotNullWhen(true)] out FetchPartitionState? state)
+    {
+        lock (this)
         {
-            _order.Remove(node);
-            _order.AddLast(node);
+            while (_leftOver.TryDequeue(out state) || _queue.TryDequeue(out state))
+            {
+                state.Unqueue();
+                if (state.IsDetached)
+                    continue;
+                if (state.TakenEpoch != epoch)
+                {
+                    state.TakenEpoch = epoch;
+                    state.ChangedMeanwhile = false;
+                    return true;
+                }
+
+                // He has it, and may have looked before this event.
+                state.ChangedMeanwhile = true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Gives a partition back when its answer is settled.</summary>
+    /// <param name="state">The partition.</param>
+    /// <param name="wasServed">Whether records of it are sent.</param>
+    internal void Return(FetchPartitionState state, bool wasServed)
+    {
+        state.TakenEpoch = 0;
+        if (!wasServed && state.HasMore)
+        {
+            // Before all others; one that an event has queued meanwhile keeps the place it got then.
+            if (state.TryQueue())
+                _leftOver.Enqueue(state);
+        }
+        else if (wasServed || state.ChangedMeanwhile)
+        {
+            Queue(state);
         }
     }
 
-    private void Set(FetchPartitionKey key, FetchRequest.FetchPartition partition)
+    /// <summary>An event: queues a partition, and lets a long poll look.</summary>
+    internal void Wake(FetchPartitionState state)
+    {
+        Queue(state);
+        // Whoever waits says so before he looks at the queue for the last time; so one of the two sees the other.
+        Interlocked.MemoryBarrier();
+        Volatile.Read(ref _waitsIn)?.CheckAndComplete(WakeKey);
+    }
+
+    /// <summary>Says where a long poll waits, or, with null, that none does.</summary>
+    internal void WaitIn(Purgatory<TopicPartition>? purgatory)
+    {
+        Volatile.Write(ref _waitsIn, purgatory);
+        Interlocked.MemoryBarrier();
+    }
+
+    /// <summary>Ends the session: it observes nothing any more.</summary>
+    internal void Close()
+    {
+        lock (this)
+        {
+            _isClosed = true;
+            foreach (var state in _partitions.Values)
+                state.Detach();
+        }
+    }
+
+    private void Queue(FetchPartitionState state)
+    {
+        if (state.TryQueue())
+            _queue.Enqueue(state);
+    }
+
+    private FetchPartitionState Set(FetchPartitionKey key, FetchRequest.FetchPartition partition)
     {
         if (_partitions.TryGetValue(key, out var known))
         {
             known.Update(partition);
-            return;
+            return known;
         }
 
-        var state = new FetchPartitionState(key, partition);
-        state.Node = _order.AddLast(state);
+        var state = new FetchPartitionState(key, partition, this);
         _partitions.Add(key, state);
-    }
-
-    private void Remove(FetchPartitionKey key)
-    {
-        if (_partitions.Remove(key, out var known) && known.Node is { } node)
-        {
-            _order.Remove(node);
-            known.Node = null;
-        }
+        if (_isClosed)
+            state.Detach();
+        return state;
     }
 }
 

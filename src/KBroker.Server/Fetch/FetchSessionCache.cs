@@ -57,10 +57,38 @@ public sealed class FetchSessionCache(int slots, TimeProvider time, Random rando
     /// <returns>The session, or null when the cache is full of sessions that must stay.</returns>
     public FetchSession? TryCreate(bool usesTopicIds, bool isFollower, int size)
     {
+        FetchSession? victim = null;
+        try
+        {
+            return TryCreate(usesTopicIds, isFollower, size, out victim);
+        }
+        finally
+        {
+            // Not under the cache's lock: sessions are locked before it.
+            victim?.Close();
+        }
+    }
+
+    /// <summary>Ends a session.</summary>
+    /// <param name="id">The session id; one that is not there is ignored.</param>
+    public void Remove(int id)
+    {
+        FetchSession? session;
+        lock (_lock)
+        {
+            _sessions.Remove(id, out session);
+        }
+
+        session?.Close();
+    }
+
+    private FetchSession? TryCreate(bool usesTopicIds, bool isFollower, int size, out FetchSession? victim)
+    {
+        victim = null;
         lock (_lock)
         {
             var nowMs = NowMs;
-            if (_sessions.Count >= slots && !TryEvict(isFollower, size, nowMs))
+            if (_sessions.Count >= slots && (victim = TryEvict(isFollower, size, nowMs)) is null)
             {
                 return null;
             }
@@ -78,17 +106,7 @@ public sealed class FetchSessionCache(int slots, TimeProvider time, Random rando
         }
     }
 
-    /// <summary>Ends a session.</summary>
-    /// <param name="id">The session id; one that is not there is ignored.</param>
-    public void Remove(int id)
-    {
-        lock (_lock)
-        {
-            _sessions.Remove(id);
-        }
-    }
-
-    private bool TryEvict(bool isFollower, int size, long nowMs)
+    private FetchSession? TryEvict(bool isFollower, int size, long nowMs)
     {
         FetchSession? stale = null;
         FetchSession? lesser = null;
@@ -107,6 +125,12 @@ public sealed class FetchSessionCache(int slots, TimeProvider time, Random rando
             }
         }
 
-        return (stale ?? lesser) is { } victim && _sessions.Remove(victim.Id);
+        var victim = stale ?? lesser;
+        if (victim is not null)
+        {
+            _sessions.Remove(victim.Id);
+        }
+
+        return victim;
     }
 }

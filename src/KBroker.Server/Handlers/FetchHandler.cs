@@ -42,9 +42,9 @@ public sealed class FetchHandler(
             return Done(new FetchResponse { ErrorCode = fetch.Error });
 
         var limits = LimitsOf(request);
-        var plan = planner.Plan(fetch.Partitions, limits);
+        var plan = planner.Plan(fetch, limits);
         if (request.MaxWaitMs <= 0
-            || fetch.Partitions.Length == 0
+            || (fetch.Count == 0 && fetch.Session is null)
             || plan.MustAnswerNow
             || plan.Bytes >= limits.MinBytes)
             return Done(Finish(fetch, plan, context.ListenerName));
@@ -69,10 +69,19 @@ public sealed class FetchHandler(
     private async ValueTask<IResponseMessage?> WaitAsync(
         FetchContext fetch, FetchLimits limits, int maxWaitMs, string listenerName, CancellationToken closing)
     {
-        var operation = new DelayedFetch(planner, fetch.Partitions, limits, maxWaitMs);
+        var operation = new DelayedFetch(planner, fetch, limits, maxWaitMs);
         await using var onClose = closing.UnsafeRegister(
             static state => ((DelayedFetch)state!).ForceComplete(), operation).ConfigureAwait(false);
-        var plan = await purgatory.WaitAsync(operation, planner.KeysOf(fetch.Partitions)).ConfigureAwait(false);
+        if (!fetch.IsIncremental)
+        {
+            var full = await purgatory.WaitAsync(operation, planner.KeysOf(fetch.Partitions)).ConfigureAwait(false);
+            return Finish(fetch, full, listenerName);
+        }
+
+        var session = fetch.Session!;
+        session.WaitIn(purgatory);
+        var plan = await purgatory.WaitAsync(operation, session.WakeKey).ConfigureAwait(false);
+        session.WaitIn(null);
         return Finish(fetch, plan, listenerName);
     }
 

@@ -7,8 +7,8 @@ using KBroker.Server.Tests.Net;
 namespace KBroker.Server.Tests.Fetch;
 
 /// <summary>
-/// Random lives of a fetch session against a naive model of KIP-227: which partitions are served, in which order, and
-/// which of them an answer mentions.
+/// Random lives of a fetch session against a naive model of KIP-227: which partitions are served, from where, and which of
+/// them an answer mentions.
 /// </summary>
 public sealed class FetchContextModelTests
 {
@@ -32,11 +32,26 @@ public sealed class FetchContextModelTests
             var request = model.NextRequest(random);
             var context = FetchContext.Open(request, version, cache);
             Assert.Equal(ErrorCode.None, context.Error);
-            Assert.Equal(model.Served, context.Partitions.Select(static p => p.Key.Partition));
-            Assert.Equal(model.Served.Select(p => model.Position[p]),
-                context.Partitions.Select(static p => p.FetchOffset));
-            var response = context.Finish([.. context.Partitions.Select(model.Answer)]);
-            Assert.Equal(model.ExpectMentioned(), Mentioned(response));
+            while (context.TryTakeNext())
+            {
+                if (random.Next(3) == 0)
+                    model.ChangeWorld(random);
+            }
+
+            var looked = context.Partitions.ToArray();
+            if (!context.IsIncremental)
+                Assert.Equal(model.Served, looked.Select(static p => p.Key.Partition));
+            Assert.Equal(looked.Length, looked.Select(static p => p.Key.Partition).Distinct().Count());
+            Assert.All(looked, p => Assert.Contains(p.Key.Partition, model.Served));
+            Assert.All(looked, p => Assert.Equal(model.Position[p.Key.Partition], p.FetchOffset));
+            model.Know(looked);
+            FetchResponse.PartitionData[] answers = [.. looked.Select(model.Answer)];
+            var expected = model.ExpectMentioned();
+
+            // What happens now is told by the next fetch.
+            model.ChangeWorld(random);
+            var response = context.Finish(answers);
+            Assert.Equal(expected.Order(), Mentioned(response).Order());
             model.SessionId = response.SessionId;
             Assert.Equal(model.Served.Count > 0, response.SessionId != 0);
         }
@@ -48,13 +63,37 @@ public sealed class FetchContextModelTests
         var cache = new FetchSessionCache(10, new ManualTime(), new Random(1));
         var model = new Model();
         var opened = FetchContext.Open(model.Full([0, 1]), 12, cache);
-        var id = opened.Finish([.. opened.Partitions.Select(model.Answer)]).SessionId;
+        var id = opened.Finish([.. opened.Partitions.ToArray().Select(model.Answer)]).SessionId;
         var first = FetchContext.Open(new FetchRequest { SessionId = id, SessionEpoch = 1 }, 12, cache);
         var second = FetchContext.Open(new FetchRequest { SessionId = id, SessionEpoch = 2 }, 12, cache);
         Assert.Equal(
             ErrorCode.InvalidFetchSessionEpoch,
-            first.Finish([.. first.Partitions.Select(model.Answer)]).ErrorCode);
-        Assert.Equal(ErrorCode.None, second.Finish([.. second.Partitions.Select(model.Answer)]).ErrorCode);
+            first.Finish([.. first.Partitions.ToArray().Select(model.Answer)]).ErrorCode);
+        Assert.Equal(ErrorCode.None, second.Finish([.. second.Partitions.ToArray().Select(model.Answer)]).ErrorCode);
+    }
+
+    [Fact]
+    public void What_changes_without_an_event_is_told_after_a_second()
+    {
+        var time = new ManualTime();
+        var cache = new FetchSessionCache(10, time, new Random(1));
+        var model = new Model();
+        var opened = FetchContext.Open(model.Full([0, 1, 2]), 12, cache);
+        var id = opened.Finish([.. opened.Partitions.ToArray().Select(model.Answer)]).SessionId;
+        Assert.False(Next(1).TryTakeNext());
+        time.Advance(TimeSpan.FromMilliseconds(FetchSession.SweepMs));
+        var swept = Next(2);
+        while (swept.TryTakeNext())
+        {
+            // All of them.
+        }
+
+        Assert.Equal([0, 1, 2], swept.Partitions.ToArray().Select(static p => p.Key.Partition).Order());
+        swept.Finish([.. swept.Partitions.ToArray().Select(model.Answer)]);
+        Assert.False(Next(3).TryTakeNext());
+
+        FetchContext Next(int epoch) =>
+            FetchContext.Open(new FetchRequest { SessionId = id, SessionEpoch = epoch }, 12, cache);
     }
 
     private static IEnumerable<int> Mentioned(FetchResponse response) =>
@@ -67,6 +106,7 @@ public sealed class FetchContextModelTests
         private readonly long[] _logStart = new long[Partitions];
         private readonly bool[] _broken = new bool[Partitions];
         private readonly Dictionary<int, (long HighWatermark, long LogStart)> _told = [];
+        private readonly Dictionary<int, FetchPartitionState> _states = [];
         private bool _isFull;
         private int _epoch;
 
@@ -86,6 +126,15 @@ public sealed class FetchContextModelTests
                 case 2: _broken[partition] = !_broken[partition]; break;
                 default: break;
             }
+
+            if (_states.TryGetValue(partition, out var state))
+                state.OnPartitionChanged();
+        }
+
+        public void Know(IEnumerable<FetchPartitionState> states)
+        {
+            foreach (var state in states)
+                _states[state.Key.Partition] = state;
         }
 
         public FetchRequest NextRequest(Random random)
@@ -134,6 +183,7 @@ public sealed class FetchContextModelTests
         public FetchResponse.PartitionData Answer(FetchPartitionState state)
         {
             var partition = state.Key.Partition;
+            state.HasMore = _broken[partition] || HasRecords(partition);
             return _broken[partition]
                 ? new() { PartitionIndex = partition, ErrorCode = ErrorCode.KafkaStorageError, HighWatermark = -1 }
                 : new()
@@ -148,7 +198,7 @@ public sealed class FetchContextModelTests
         public List<int> ExpectMentioned()
         {
             var mentioned = new List<int>();
-            foreach (var partition in Served.ToList())
+            foreach (var partition in Served)
             {
                 var now = (_highWatermark[partition], _logStart[partition]);
                 if (!_isFull && !_broken[partition] && !HasRecords(partition)
@@ -159,11 +209,6 @@ public sealed class FetchContextModelTests
                     _told.Remove(partition);
                 else
                     _told[partition] = now;
-                if (!_isFull && !_broken[partition] && HasRecords(partition))
-                {
-                    Served.Remove(partition);
-                    Served.Add(partition);
-                }
             }
 
             return mentioned;

@@ -120,6 +120,84 @@ public sealed class FetchSessionTests(BrokerFixture fixture) : IClassFixture<Bro
         Assert.Equal(["p0", "p1", "p2"], served.Order());
     }
 
+    [Theory]
+    [InlineData((short)12)]
+    [InlineData((short)18)]
+    public async Task No_event_is_lost_to_a_long_poll_of_many_partitions(short version)
+    {
+        const int partitions = 40;
+        const int writers = 4;
+        const int batches = 300;
+        var topic = await fixture.CreateTopicAsync(partitions);
+        await using var consumer = await fixture.Broker.ConnectAsync();
+        var all = Enumerable.Range(0, partitions).Select(static p => (p, 0L)).ToArray();
+        var session = (await consumer.SendAsync<FetchResponse>(Request(topic, 0, 0, all), version)).SessionId;
+        var writing = Task.WhenAll(Enumerable.Range(0, writers).Select(async writer =>
+        {
+            await using var client = await fixture.Broker.ConnectAsync();
+            var random = new Random(writer);
+            var mine = new TestTopic(client, topic.Name, topic.Id);
+            for (var i = 0; i < batches; i++)
+                await mine.ProduceAsync(Batches.Of($"{writer}-{i}"), acks: 1, partition: random.Next(partitions));
+        }));
+        var offsets = new Dictionary<int, long>();
+        var got = new HashSet<string?>();
+        var moved = new List<(int, long)>();
+
+        // Each waits longer than its client does: only an event ends it.
+        for (var epoch = 1; got.Count < writers * batches; epoch++)
+        {
+            var request = Request(topic, session, epoch, [.. moved]);
+            request.MaxWaitMs = 600_000;
+            var response = await consumer.SendAsync<FetchResponse>(request, version);
+            Assert.Equal(ErrorCode.None, response.ErrorCode);
+            moved.Clear();
+            foreach (var data in response.Responses.SelectMany(static t => t.Partitions))
+            {
+                var records = Batches.Read(data.Records).ToList();
+                foreach (var (offset, value) in records)
+                {
+                    Assert.Equal(offsets.GetValueOrDefault(data.PartitionIndex), offset);
+                    offsets[data.PartitionIndex] = offset + 1;
+                    Assert.True(got.Add(value));
+                }
+
+                if (records.Count > 0)
+                    moved.Add((data.PartitionIndex, offsets[data.PartitionIndex]));
+            }
+        }
+
+        await writing;
+    }
+
+    [Fact]
+    public async Task A_session_hears_of_deleted_records_and_of_the_end_of_its_topic()
+    {
+        var topic = await fixture.CreateTopicAsync(partitions: 3);
+        await topic.ProduceAsync(Batches.Of("a", "b"), partition: 1);
+        var session = (await SendAsync(Request(topic, 0, 0, (0, 0), (1, 2), (2, 0)), 18)).SessionId;
+        Assert.Empty((await SendAsync(Request(topic, session, 1), 18)).Responses);
+        await fixture.Client.SendAsync<DeleteRecordsResponse>(new DeleteRecordsRequest
+        {
+            Topics = [new() { Name = topic.Name, Partitions = [new() { PartitionIndex = 1, Offset = 1 }] }],
+        });
+        var news = await SendAsync(Request(topic, session, 2), 18);
+        Assert.Equal([1], Partitions(news));
+        Assert.Equal(1, news.Responses[0].Partitions[0].LogStartOffset);
+        await using var consumer = await fixture.Broker.ConnectAsync();
+        var request = Request(topic, session, 3);
+        request.MaxWaitMs = 600_000;
+        var poll = consumer.SendAsync<FetchResponse>(request, 18);
+        await Net.TestNetwork.Eventually(() => fixture.Broker.State.Delayed.Fetch.Delayed > 0, "the fetch waits");
+        await fixture.Client.SendAsync<DeleteTopicsResponse>(
+            new DeleteTopicsRequest { Topics = [new() { TopicId = topic.Id }] });
+        Assert.All((await poll).Responses.SelectMany(static t => t.Partitions), static p =>
+            Assert.NotEqual(ErrorCode.None, p.ErrorCode));
+        var gone = await SendAsync(Request(topic, session, 4), 18);
+        Assert.Equal([0, 1, 2], Partitions(gone));
+        Assert.All(gone.Responses[0].Partitions, static p => Assert.Equal(ErrorCode.UnknownTopicId, p.ErrorCode));
+    }
+
     private static FetchRequest Request(
         TestTopic topic, int sessionId, int epoch, params (int Partition, long Offset)[] partitions) => new()
         {
