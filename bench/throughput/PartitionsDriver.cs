@@ -5,8 +5,8 @@ using KBroker.Protocol.Records;
 namespace KBroker.Throughput;
 
 /// <summary>
-/// Direct clients of a topic with many partitions, which they divide among them. A produce request carries one batch for
-/// each of several partitions, as those of librdkafka and the Java client do; a fetch session (KIP-227) holds all
+/// Direct clients of a topic with many partitions, which they divide among them. A produce request carries one batch
+/// for each of several partitions, as those of librdkafka and the Java client do; a fetch session (KIP-227) holds all
 /// partitions of its connection, and a request names those that moved on.
 /// </summary>
 internal sealed class PartitionsDriver(Settings settings)
@@ -18,7 +18,7 @@ internal sealed class PartitionsDriver(Settings settings)
     /// <summary>Java's max.in.flight.requests.per.connection.</summary>
     private const int InFlight = 5;
 
-    /// <summary>Java's fetch.max.bytes and max.partition.fetch.bytes are 50 MB and 1 MB; a buffer of 8 MB serves.</summary>
+    /// <summary>Java's fetch.max.bytes is 50 MB; a buffer of 8 MB serves.</summary>
     private const int FetchBytes = 8 * 1024 * 1024;
 
     private const int PartitionFetchBytes = 1024 * 1024;

@@ -110,7 +110,8 @@ internal sealed class PartitionsRun(Settings settings)
         list.Add(measurement);
         double unit = Unit(scenario);
         Console.Error.WriteLine(
-            $"  {scenario,-48} {broker.Target,-8} {partitions,5} {measurement.Bytes / unit / measurement.Seconds,10:F1}/s  "
+            $"  {scenario,-48} {broker.Target,-8} {partitions,5} "
+            + $"{measurement.Bytes / unit / measurement.Seconds,10:F1}/s  "
             + $"server {CpuMilliseconds(scenario, measurement),8:F3} ms  "
             + $"client {measurement.ClientCpuSeconds * 1000 / (measurement.Bytes / unit),8:F3} ms");
     }
@@ -133,7 +134,8 @@ internal sealed class PartitionsRun(Settings settings)
                 ? Text($"{Ratio(_all[key], kafka, Rate):F2} | {Ratio(_all[key], kafka, Cpu):F2}") : " | ";
             Console.WriteLine(
                 Text($"| {key.Scenario} | {key.Target} | {key.Partitions} | {rate:F1} ")
-                + Text($"| {Ratio(_all[key], one, Rate):F2} | {cpu:F3} | {Ratio(_all[key], one, Cpu):F2} | {beside} |"));
+                + Text($"| {Ratio(_all[key], one, Rate):F2} | {cpu:F3} ")
+                + Text($"| {Ratio(_all[key], one, Cpu):F2} | {beside} |"));
         }
     }
 

@@ -20,7 +20,8 @@ internal sealed class DelayedFetch(
 
     public override bool TryComplete()
     {
-        // The end of the time may come during an attempt; then it waits, because a plan takes partitions from the session.
+        // The end of the time may come during an attempt; then it waits, because a plan takes partitions from the
+        // session.
         lock (_lock)
         {
             if (_isOver || (!fetch.IsIncremental && !planner.MayHaveNews(fetch.Partitions, limits.Limit)))

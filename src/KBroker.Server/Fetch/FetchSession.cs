@@ -13,18 +13,18 @@ namespace KBroker.Server.Fetch;
 /// </summary>
 /// <remarks>
 /// <para>
-/// A fetch looks at those partitions alone that have something to tell, so that its cost does not grow with the number of
-/// partitions: each observes its partition, and an append (or another event) puts it into the session's queue. So do a
-/// request that names it, records that were left over, and an error, which is told until it is gone.
+/// A fetch looks at those partitions alone that have something to tell, so that its cost does not grow with the number
+/// of partitions: each observes its partition, and an append (or another event) puts it into the session's queue. So
+/// do a request that names it, records that were left over, and an error, which is told until it is gone.
 /// </para>
 /// <para>
-/// Example: of a, b, c with the client at their ends an append to b queues b; the fetch takes b from the queue, sends its
-/// records, and puts it at the queue's end, where it stands behind whatever came meanwhile: a busy partition cannot take
-/// the whole byte budget of every answer. The next fetch finds b without records, and drops it.
+/// Example: of a, b, c with the client at their ends an append to b queues b; the fetch takes b from the queue, sends
+/// its records, and puts it at the queue's end, where it stands behind whatever came meanwhile: a busy partition
+/// cannot take the whole byte budget of every answer. The next fetch finds b without records, and drops it.
 /// </para>
 /// <para>
-/// No event is lost: it marks the partition as queued after the change is visible, and a fetch clears the mark before it
-/// looks at the partition. Still every <see cref="SweepMs"/> a request queues all partitions, because the log start
+/// No event is lost: it marks the partition as queued after the change is visible, and a fetch clears the mark before
+/// it looks at the partition. Still every <see cref="SweepMs"/> a request queues all partitions, because the log start
 /// offset moves by retention without an event.
 /// </para>
 /// </remarks>

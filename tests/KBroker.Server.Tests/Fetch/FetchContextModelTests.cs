@@ -7,8 +7,8 @@ using KBroker.Server.Tests.Net;
 namespace KBroker.Server.Tests.Fetch;
 
 /// <summary>
-/// Random lives of a fetch session against a naive model of KIP-227: which partitions are served, from where, and which of
-/// them an answer mentions.
+/// Random lives of a fetch session against a naive model of KIP-227: which partitions are served, from where, and
+/// which of them an answer mentions.
 /// </summary>
 public sealed class FetchContextModelTests
 {
