@@ -9,6 +9,12 @@ namespace KBroker.Storage;
 public sealed class StorageException(string message, Exception? innerException = null)
     : IOException(message, innerException);
 
+/// <summary>
+/// The log was moved to another log directory while the call was on its way; nothing was done. Ask the new log.
+/// </summary>
+/// <param name="message">Names the partition.</param>
+public sealed class LogMovedException(string message) : IOException(message);
+
 /// <summary>The offset lies outside the log (OFFSET_OUT_OF_RANGE).</summary>
 /// <param name="message">Names the offset and the bounds.</param>
 public sealed class OffsetOutOfRangeException(string message) : Exception(message);

@@ -149,6 +149,19 @@ public sealed class EpochCache
         }
     }
 
+    /// <summary>Takes over the entries of another log with the same records.</summary>
+    internal void Replace(IReadOnlyList<EpochStart> entries)
+    {
+        lock (_lock)
+        {
+            if (_entries.SequenceEqual(entries))
+                return;
+            _entries.Clear();
+            _entries.AddRange(entries);
+            _dirty = true;
+        }
+    }
+
     /// <summary>Writes the file if anything changed.</summary>
     internal void Flush()
     {

@@ -28,6 +28,7 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
     private bool _namesDirty;
     private bool _parentDirty;
     private bool _stopped;
+    private bool _retired;
     private long _recoveryPoint;
     private long _lastFlushMs;
 
@@ -73,6 +74,19 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
     {
         Volatile.Write(ref _recoveryPoint, recoveryPoint);
         Volatile.Write(ref _lastFlushMs, context.NowMs);
+    }
+
+    /// <summary>
+    /// Says that flushes have nothing to do any more, and succeed: another log directory has everything on stable
+    /// storage, or nobody depends on the files.
+    /// </summary>
+    public void Retire()
+    {
+        lock (_runLock)
+        {
+            _retired = true;
+            Volatile.Write(ref _recoveryPoint, long.MaxValue);
+        }
     }
 
     /// <summary>A task for the next round of flushing, shared by all who ask before it starts.</summary>
@@ -157,6 +171,8 @@ internal sealed class LogFlush(LogContext context, LogDirectory directory, Epoch
         FlushScope? scope = null;
         try
         {
+            if (_retired)
+                return null;
             directory.ThrowIfOffline();
             ObjectDisposedException.ThrowIf(_stopped, state.Partition);
             // The end is taken first: a segment finished after that is flushed by the next round.

@@ -14,6 +14,10 @@ internal sealed class LogState
     private long _startOffset;
     private long _firstUnstableOffset;
     private bool _closed;
+    private bool _moved;
+    private bool _beingMoved;
+    private CleaningGate.Pause _movePause;
+    private volatile TaskCompletionSource? _seal;
 
     public LogState(PartitionLogParts parts)
     {
@@ -102,9 +106,63 @@ internal sealed class LogState
         set => Volatile.Write(ref _closed, value);
     }
 
+    /// <summary>See <see cref="PartitionLog.IsBeingMoved"/>; set by one thread at a time.</summary>
+    public bool IsBeingMoved
+    {
+        get => Volatile.Read(ref _beingMoved);
+        set
+        {
+            if (_beingMoved == value)
+                return;
+            if (value)
+                _movePause = Cleaning.PauseAndWait();
+            else
+                _movePause.Dispose();
+            Volatile.Write(ref _beingMoved, value);
+        }
+    }
+
+    /// <summary>Another directory has the log now: who still holds this object takes the new one.</summary>
+    public bool IsMoved
+    {
+        get => Volatile.Read(ref _moved);
+        set => Volatile.Write(ref _moved, value);
+    }
+
+    /// <summary>Takes the lock for a change of records or offsets, once no move is being finished.</summary>
+    public Lock.Scope EnterForChange()
+    {
+        while (true)
+        {
+            _seal?.Task.Wait();
+            var scope = Lock.EnterScope();
+            if (_seal is null)
+                return scope;
+            scope.Dispose();
+        }
+    }
+
+    /// <summary>Lets changes wait until <see cref="Unseal"/>; those under way end first.</summary>
+    public void Seal()
+    {
+        lock (Lock)
+        {
+            ThrowIfUnusable();
+            _seal ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    /// <summary>Lets them go on.</summary>
+    public void Unseal()
+    {
+        var seal = _seal;
+        _seal = null;
+        seal?.TrySetResult();
+    }
+
     /// <summary>Whether an exception means that the disk failed.</summary>
     public static bool IsFailure(Exception exception) =>
-        exception is (IOException or UnauthorizedAccessException) and not StorageException;
+        exception is (IOException or UnauthorizedAccessException) and not (StorageException or LogMovedException);
 
     /// <summary>Lets readers see what the producer state says now.</summary>
     public void PublishFirstUnstableOffset() =>
@@ -112,6 +170,8 @@ internal sealed class LogState
 
     public void ThrowIfUnusable()
     {
+        if (IsMoved)
+            throw new LogMovedException($"The log of {Partition} lies in another directory now.");
         Directory.ThrowIfOffline();
         if (IsClosed)
             throw new StorageException($"The log of {Partition} is closed.");

@@ -12,8 +12,9 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
     /// <summary>See <see cref="PartitionLog.DeleteRecordsBefore"/>.</summary>
     public void DeleteRecordsBefore(long offset)
     {
-        lock (state.Lock)
+        using (state.EnterForChange())
         {
+            state.ThrowIfUnusable();
             if (offset > state.End.Offset)
             {
                 throw new OffsetOutOfRangeException(
@@ -27,8 +28,9 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         // A start is never ahead of what is on stable storage, so that a log that ends before it is known as damaged.
         if (offset > state.Flush.RecoveryPoint)
             writer.Flush();
-        lock (state.Lock)
+        using (state.EnterForChange())
         {
+            state.ThrowIfUnusable();
             if (offset <= state.StartOffset)
                 return;
             MoveStart(offset);
@@ -54,9 +56,9 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
             return 0;
         using var paused = pause;
         long newStart;
-        lock (state.Lock)
+        using (state.EnterForChange())
         {
-            if (state.IsClosed || state.Directory.IsOffline)
+            if (state.IsClosed || state.IsMoved || state.Directory.IsOffline)
                 return 0;
             var all = state.Segments.All;
             var count = Retention.CountDeletable(
@@ -71,8 +73,12 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
 
         if (newStart > state.Flush.RecoveryPoint || state.Flush.IsDirty)
             writer.Flush();
-        lock (state.Lock)
+        using (state.EnterForChange())
+        {
+            if (state.IsClosed || state.IsMoved)
+                return 0;
             MoveStart(Math.Max(state.StartOffset, newStart));
+        }
 
         CrashPoint.Reached("retention.moved");
         PersistStart();
@@ -125,6 +131,9 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
 
     private LogSegment[] TakeSegmentsBeforeStart()
     {
+        // Deleted or moved meanwhile: the files are no longer ours.
+        if (state.IsClosed || state.IsMoved)
+            return [];
         var all = state.Segments.All;
         var count = 0;
         while (count < all.Length - 1 && all[count + 1].BaseOffset <= state.StartOffset)

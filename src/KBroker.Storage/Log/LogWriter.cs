@@ -210,6 +210,29 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     /// <summary>Puts everything appended so far on stable storage. The log's lock must not be held.</summary>
     public void Flush() => owner.Flush();
 
+    /// <summary>Starts a new segment at an offset behind the end: nothing stands between them.</summary>
+    public void SkipTo(long offset)
+    {
+        state.End.Set(offset, state.Segments.Active, state.Segments.Active.SizeInBytes);
+        Roll();
+    }
+
+    /// <summary>
+    /// Takes over what another log with the same records knows of producers and epochs, also of those whose records
+    /// were deleted, and writes it where a recovery finds it: at the end of a finished segment.
+    /// </summary>
+    public void Adopt(IEnumerable<ProducerState> producers, IReadOnlyList<EpochStart> epochs)
+    {
+        state.Producers.Replace(producers);
+        state.Epochs.Replace(epochs);
+        state.PublishFirstUnstableOffset();
+        ForgetSnapshots();
+        var active = state.Segments.Active;
+        Roll();
+        if (state.Segments.Active == active)
+            state.Flush.AddSealed(active, TakeSnapshot(state.End.Offset));
+    }
+
     /// <summary>Lets the next roll write a snapshot, wherever it is.</summary>
     public void ForgetSnapshots() => _lastSnapshotOffset = -1;
 }

@@ -64,6 +64,19 @@ public sealed class PartitionLog
     /// <summary>Everything below this offset is on stable storage.</summary>
     public long RecoveryPoint => _state.Flush.RecoveryPoint;
 
+    /// <summary>Its writing half, for who moves it to another directory.</summary>
+    internal LogWriter Writer => _writer;
+
+    /// <summary>
+    /// Whether a copy is being made in another log directory. Compaction leaves such a log alone: a copy that has a key's
+    /// old record, and then misses its tombstone because both were compacted away meanwhile, would bring the key back.
+    /// </summary>
+    public bool IsBeingMoved
+    {
+        get => _state.IsBeingMoved;
+        internal set => _state.IsBeingMoved = value;
+    }
+
     /// <summary>When the last flush ended, ms.</summary>
     internal long LastFlushMs => _state.Flush.LastFlushMs;
 
@@ -123,7 +136,7 @@ public sealed class PartitionLog
             if (_validator.Prepare(work, records, config, options, nowMs) is { } refusal)
                 return AppendResult.Refused(refusal.Error, refusal.Message, LogStartOffset, refusal.RecordErrors);
             AppendResult result;
-            lock (_state.Lock)
+            using (_state.EnterForChange())
                 result = _writer.AppendPrepared(work, leaderEpoch, options, config, nowMs);
             FlushIfDue(config);
             return result;
@@ -157,7 +170,7 @@ public sealed class PartitionLog
             if (status is not (RecordBatchStatus.End or RecordBatchStatus.Incomplete))
                 return Corrupt($"No record batch stands behind {work.TotalBytes} bytes ({status}).");
             AppendResult result;
-            lock (_state.Lock)
+            using (_state.EnterForChange())
                 result = _writer.AppendFetched(work);
             FlushIfDue(Config);
             return result;
@@ -279,7 +292,7 @@ public sealed class PartitionLog
     public void TruncateTo(long offset)
     {
         using var pause = _state.Cleaning.PauseAndWait();
-        lock (_state.Lock)
+        using (_state.EnterForChange())
         {
             _state.ThrowIfUnusable();
             if (offset >= LogEndOffset)
@@ -309,7 +322,7 @@ public sealed class PartitionLog
     /// <summary>Starts a new segment if the active one has records.</summary>
     public void RollSegment()
     {
-        lock (_state.Lock)
+        using (_state.EnterForChange())
         {
             _state.ThrowIfUnusable();
             _trimmer.RollActive();

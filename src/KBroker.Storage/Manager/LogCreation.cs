@@ -1,12 +1,26 @@
 using KBroker.Protocol;
 using KBroker.Storage.Crashing;
+using KBroker.Storage.Moves;
 
 namespace KBroker.Storage;
 
 /// <summary>Creates and deletes logs while the broker runs.</summary>
 internal sealed class LogCreation(
-    LogSet set, LogOpener opener, LogCheckpointing checkpointing, DelayedDeletion deletion)
+    LogSet set, LogOpener opener, LogCheckpointing checkpointing, DelayedDeletion deletion, LogMoves moves)
 {
+    private readonly Dictionary<TopicPartition, LogDirectory> _preferred = [];
+
+    /// <summary>See <see cref="LogManager.Prefer"/>.</summary>
+    public void Prefer(TopicPartition partition, LogDirectory directory)
+    {
+        const int maxRemembered = 10_000;
+        lock (set.ChangeLock)
+        {
+            if (_preferred.ContainsKey(partition) || _preferred.Count < maxRemembered)
+                _preferred[partition] = directory;
+        }
+    }
+
     /// <summary>See <see cref="LogManager.GetOrCreate"/>.</summary>
     public PartitionLog GetOrCreate(TopicPartition partition, Uuid topicId, LogConfig config, Uuid? directoryId)
     {
@@ -44,6 +58,8 @@ internal sealed class LogCreation(
         {
             foreach (var partition in partitions)
             {
+                if (set.Futures.TryGetValue(partition, out var future))
+                    moves.Drop(future);
                 if (!set.Logs.TryRemove(partition, out var log))
                 {
                     count += DeleteDamaged(partition) ? 1 : 0;
@@ -129,6 +145,8 @@ internal sealed class LogCreation(
             }
         }
 
+        if (_preferred.Remove(partition, out var preferred) && !preferred.IsOffline)
+            return preferred;
         var online = set.Directories.Where(static d => !d.IsOffline).ToList();
         if (online.Count == 1)
             return online[0];

@@ -1,6 +1,7 @@
 using KBroker.Protocol;
 using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Crashing;
+using KBroker.Storage.Moves;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Storage;
@@ -15,7 +16,8 @@ internal sealed class LogDirectoryLoader(
     public void Load(
         LogDirectory directory,
         Func<TopicPartition, Uuid, LogConfig?> configOf,
-        Func<TopicPartition, Uuid> topicIdOf)
+        Func<TopicPartition, Uuid> topicIdOf,
+        MoveRecovery places)
     {
         var saved = checkpointing.Read(directory);
         directory.CleanerCheckpoint.Load(checkpointing.Read(directory.CleanerOffsets));
@@ -23,16 +25,22 @@ internal sealed class LogDirectoryLoader(
         CleanShutdownFile.Delete(set.Context.Files, directory.Path);
         var partitions = new List<TopicPartition>();
         var doomed = new List<string>();
+        var futures = new List<(TopicPartition Partition, string Name)>();
         foreach (var name in set.Context.Files.ListDirectories(directory.Path))
         {
             if (name.EndsWith(LogSet.DeleteSuffix, StringComparison.Ordinal))
                 doomed.Add(Path.Combine(directory.Path, name));
-            else if (TopicPartition.TryParse(name, out var partition) && partition != LogManager.MetadataPartition)
+            else if (LogSet.TryParseFuture(name, out var partition))
+                futures.Add((partition, name));
+            else if (TopicPartition.TryParse(name, out partition) && partition != LogManager.MetadataPartition)
                 partitions.Add(partition);
         }
 
         // Not at once, because the start must not wait for it.
         deletion.DeleteDirectories(doomed, set.Options.RunInline ? 0 : DelayOfLeftOversMs);
+        foreach (var withheld in partitions.Where(p => places.IsWithheld(directory, p)))
+            set.DamagedCheckpoints[withheld] = new DamagedLog(directory, saved.Of(withheld));
+        partitions.RemoveAll(p => places.IsWithheld(directory, p));
         using var progress = new RecoveryProgress(
             directory.Path, partitions.Count, set.Context.Time, set.Context.Logger);
         Parallel.ForEach(partitions, set.Degree(), partition =>
@@ -41,6 +49,8 @@ internal sealed class LogDirectoryLoader(
                 LoadLog(directory, partition, saved.Of(partition), isClean, configOf, topicIdOf, progress);
             progress.PartitionDone();
         });
+        foreach (var (partition, name) in futures)
+            LoadFuture(directory, partition, name, saved.Of(partition), isClean, configOf);
         CrashPoint.Reached("open.logs-opened");
         ForgetCheckpointsWithoutLog(directory, saved);
         if (partitions.Count > 0)
@@ -53,6 +63,51 @@ internal sealed class LogDirectoryLoader(
                 isClean ? " clean" : "n unclean",
                 (long)progress.Elapsed.TotalMilliseconds,
                 progress.Bytes);
+        }
+    }
+
+    /// <summary>Notes, when all directories are loaded, which logs have a copy in another one.</summary>
+    public void MarkMoves()
+    {
+        foreach (var (partition, future) in set.Futures)
+        {
+            if (set.Logs.TryGetValue(partition, out var log))
+            {
+                log.IsBeingMoved = true;
+                continue;
+            }
+
+            // The log is damaged, or its directory is away: the copy waits on the disk.
+            future.Abandon();
+            set.Futures.TryRemove(partition, out _);
+        }
+    }
+
+    private void LoadFuture(
+        LogDirectory directory,
+        TopicPartition partition,
+        string name,
+        LogCheckpoints checkpoints,
+        bool isClean,
+        Func<TopicPartition, Uuid, LogConfig?> configOf)
+    {
+        var path = Path.Combine(directory.Path, name);
+        // One that was deleted a moment ago, or belongs to a broker with several directories.
+        if (directory.IsOffline || set.Directories.Count == 1 || !set.Context.Files.DirectoryExists(path))
+            return;
+        try
+        {
+            if (configOf(partition, opener.ReadTopicId(path)) is { } config)
+                set.Futures[partition] = opener.OpenFuture(directory, partition, path, config, checkpoints, isClean);
+        }
+        catch (CorruptLogException exception)
+        {
+            set.Context.Logger.LogWarning("{Problem} It is a copy, which is made anew.", exception.Message);
+            deletion.DeleteDirectory(path, 0);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            directory.Fail($"opening {path}", exception);
         }
     }
 

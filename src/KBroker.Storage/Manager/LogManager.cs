@@ -6,6 +6,7 @@ using KBroker.Storage.Checkpoints;
 using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 using KBroker.Storage.Log;
+using KBroker.Storage.Moves;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace KBroker.Storage;
@@ -68,8 +69,9 @@ public sealed class LogManager : IDisposable
         ClusterId = setup.ClusterId;
         _set = new LogSet(options, _context, Directories);
         _checkpointing = new LogCheckpointing(_set);
+        Moves = new LogMoves(_set, _opener, _checkpointing, _deletion);
         _loader = new LogDirectoryLoader(_set, _opener, _checkpointing, _deletion);
-        _creation = new LogCreation(_set, _opener, _checkpointing, _deletion);
+        _creation = new LogCreation(_set, _opener, _checkpointing, _deletion, Moves);
         _periodic = new PeriodicWork(_set, _checkpointing);
         Cleaner = new LogCleaner(_set, log => HighWatermarkOf(log));
     }
@@ -82,6 +84,9 @@ public sealed class LogManager : IDisposable
 
     /// <summary>All open logs but the metadata log, in no order.</summary>
     public ICollection<PartitionLog> Logs => _set.Logs.Values;
+
+    /// <summary>The moves of logs between the directories.</summary>
+    public LogMoves Moves { get; }
 
     /// <summary>Partitions that are not served because their files are damaged, and how.</summary>
     public IReadOnlyDictionary<TopicPartition, CorruptLogException> DamagedLogs => _set.Damaged;
@@ -150,16 +155,23 @@ public sealed class LogManager : IDisposable
     /// The topic id that a partition should have; zero for none. It takes the place of one on disk that cannot be read,
     /// and tells damage from a directory that belongs to another topic.
     /// </param>
+    /// <param name="directoryOf">
+    /// The id of the directory in which the metadata has a partition; zero, or null for all, when it does not say.
+    /// </param>
     public void LoadLogs(
-        Func<TopicPartition, Uuid, LogConfig?> configOf, Func<TopicPartition, Uuid>? topicIdOf = null)
+        Func<TopicPartition, Uuid, LogConfig?> configOf,
+        Func<TopicPartition, Uuid>? topicIdOf = null,
+        Func<TopicPartition, Uuid>? directoryOf = null)
     {
         ArgumentNullException.ThrowIfNull(configOf);
+        var places = new MoveRecovery(_set, _opener, _deletion, configOf, directoryOf ?? (static _ => Uuid.Zero));
+        places.Run();
         var online = Directories.Where(static d => !d.IsOffline).ToList();
         Parallel.ForEach(online, directory =>
         {
             try
             {
-                _loader.Load(directory, configOf, topicIdOf ?? (static _ => Uuid.Zero));
+                _loader.Load(directory, configOf, topicIdOf ?? (static _ => Uuid.Zero), places);
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
@@ -167,6 +179,7 @@ public sealed class LogManager : IDisposable
             }
         });
 
+        _loader.MarkMoves();
         _loaded = true;
         if (!_set.Options.RunInline)
             _periodic.Start();
@@ -214,6 +227,11 @@ public sealed class LogManager : IDisposable
         ArgumentNullException.ThrowIfNull(partitions);
         return _creation.Delete(partitions);
     }
+
+    /// <summary>Remembers where a log is to be created, when it is.</summary>
+    /// <param name="partition">Which.</param>
+    /// <param name="directory">Where; another one is chosen if that is offline by then.</param>
+    public void Prefer(TopicPartition partition, LogDirectory directory) => _creation.Prefer(partition, directory);
 
     /// <summary>Writes the recovery points of all directories.</summary>
     public void CheckpointRecoveryPoints() => _checkpointing.WriteRecoveryPoints();
@@ -272,7 +290,7 @@ public sealed class LogManager : IDisposable
     {
         _closed = true;
         StopTimers();
-        foreach (var log in Logs)
+        foreach (var log in Logs.Concat(_set.Futures.Values))
             log.Abandon();
         _set.MetadataLog?.Abandon();
         foreach (var directory in Directories)

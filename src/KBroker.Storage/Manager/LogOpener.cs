@@ -37,6 +37,29 @@ internal sealed class LogOpener(LogContext context, DelayedDeletion deletion)
         return Load(directory, partition, path, topicId, config, default, true, true, null);
     }
 
+    /// <summary>Opens a copy that was being made.</summary>
+    /// <exception cref="CorruptLogException">It is damaged before the recovery point.</exception>
+    public PartitionLog OpenFuture(
+        LogDirectory directory,
+        TopicPartition partition,
+        string path,
+        LogConfig config,
+        LogCheckpoints checkpoints,
+        bool isClean) =>
+        Load(directory, partition, path, ReadTopicId(path), config, checkpoints, isClean, false, null);
+
+    /// <summary>Creates the copy of a log, empty, and with a first offset.</summary>
+    public PartitionLog CreateFuture(LogDirectory directory, PartitionLog source, string path, long baseOffset)
+    {
+        context.Files.CreateDirectory(path);
+        CrashPoint.Reached("move.directory");
+        if (!source.TopicId.IsZero)
+            PartitionMetadataFile.Write(context.Files, path, source.TopicId);
+        var start = new LogCheckpoints(baseOffset, baseOffset);
+        return Load(
+            directory, source.TopicPartition, path, source.TopicId, source.Config, start, true, true, null);
+    }
+
     /// <summary>The topic id of a partition directory; zero when it has none that can be read.</summary>
     public Uuid ReadTopicId(string path)
     {

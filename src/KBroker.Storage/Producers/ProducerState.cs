@@ -83,6 +83,22 @@ internal sealed class ProducerState(long producerId)
         _count = 0;
     }
 
+    /// <summary>The same, to be changed on its own.</summary>
+    public ProducerState Copy()
+    {
+        var copy = new ProducerState(producerId)
+        {
+            Epoch = Epoch,
+            CoordinatorEpoch = CoordinatorEpoch,
+            LastTimestamp = LastTimestamp,
+            CurrentTransactionFirstOffset = CurrentTransactionFirstOffset,
+            _first = _first,
+            _count = _count,
+        };
+        _window.CopyTo(copy._window, 0);
+        return copy;
+    }
+
     /// <summary>Remembers a batch.</summary>
     public void Add(in ProducedBatch batch)
     {

@@ -113,6 +113,19 @@ internal sealed class ProducerStates
         _openTransactions.Clear();
     }
 
+    /// <summary>Takes over what another log with the same records knows.</summary>
+    public void Replace(IEnumerable<ProducerState> others)
+    {
+        Clear();
+        foreach (var other in others)
+        {
+            var state = other.Copy();
+            _producers[state.ProducerId] = state;
+            if (state.CurrentTransactionFirstOffset is { } first)
+                _openTransactions.Add(first);
+        }
+    }
+
     /// <summary>What a snapshot file holds.</summary>
     public List<ProducerSnapshotEntry> ToSnapshot()
     {
