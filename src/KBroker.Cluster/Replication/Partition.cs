@@ -118,6 +118,19 @@ public sealed class Partition
         NotifyObservers();
     }
 
+    /// <summary>
+    /// Takes the log in another directory for the one that was moved there; the old one may be read until its caller has
+    /// closed it.
+    /// </summary>
+    /// <param name="log">The same records in the other directory.</param>
+    public void ReplaceLog(PartitionLog log)
+    {
+        ArgumentNullException.ThrowIfNull(log);
+        var old = Interlocked.Exchange(ref _log, log);
+        // A change of the configs may have met the old log meanwhile.
+        log.UpdateConfig(old.Config);
+    }
+
     /// <summary>Ends service: the partition was deleted or its directory failed. Whatever waits is told.</summary>
     public void Stop()
     {
@@ -162,24 +175,31 @@ public sealed class Partition
                 + $"partition {TopicPartition}");
         }
 
-        try
+        while (true)
         {
-            var result = Log.AppendAsLeader(records, leadership.LeaderEpoch, options);
-            if (result.IsSuccess && !result.IsDuplicate)
+            try
             {
-                AdvanceHighWatermark();
-                NotifyObservers();
-            }
+                var result = Log.AppendAsLeader(records, leadership.LeaderEpoch, options);
+                if (result.IsSuccess && !result.IsDuplicate)
+                {
+                    AdvanceHighWatermark();
+                    NotifyObservers();
+                }
 
-            return new PartitionAppend((ErrorCode)result.Error, result, result.ErrorMessage);
-        }
-        catch (StorageException failure)
-        {
-            // A log that was deleted while the append was on its way is closed: that is not the disk's fault.
-            var error = CheckLeader(-1);
-            return error is ErrorCode.None or ErrorCode.KafkaStorageError
-                ? PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message)
-                : PartitionAppend.Refused(error);
+                return new PartitionAppend((ErrorCode)result.Error, result, result.ErrorMessage);
+            }
+            catch (LogMovedException)
+            {
+                // Nothing was appended; the log in the other directory takes it.
+            }
+            catch (StorageException failure)
+            {
+                // A log that was deleted while the append was on its way is closed: that is not the disk's fault.
+                var error = CheckLeader(-1);
+                return error is ErrorCode.None or ErrorCode.KafkaStorageError
+                    ? PartitionAppend.Refused(ErrorCode.KafkaStorageError, failure.Message)
+                    : PartitionAppend.Refused(error);
+            }
         }
     }
 
@@ -213,6 +233,7 @@ public sealed class Partition
         if (error != ErrorCode.None)
             return PartitionRead.Failed(error);
 
+        var log = Log;
         try
         {
             if (lastFetchedEpoch >= 0 && FindDivergence(offset, lastFetchedEpoch) is { } diverging)
@@ -224,17 +245,22 @@ public sealed class Partition
             {
                 ReadLimit.LastStableOffset => offsets.LastStableOffset,
                 ReadLimit.HighWatermark => offsets.HighWatermark,
-                _ => Log.LogEndOffset,
+                _ => log.LogEndOffset,
             };
-            if (offset < offsets.LogStartOffset || offset > Log.LogEndOffset)
+            if (offset < offsets.LogStartOffset || offset > log.LogEndOffset)
                 return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
             if (offset >= end || (maxBytes <= 0 && !minOneMessage))
                 return offsets;
-            return offsets with { Records = Log.Read(offset, maxBytes, end, minOneMessage).Records };
+            return offsets with { Records = log.Read(offset, maxBytes, end, minOneMessage).Records };
         }
         catch (OffsetOutOfRangeException)
         {
             return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
+        }
+        catch (ObjectDisposedException) when (log != Log)
+        {
+            // It was moved to another directory, and the old one is closed.
+            return Read(offset, maxBytes, limit, currentLeaderEpoch, lastFetchedEpoch, minOneMessage);
         }
         catch (ObjectDisposedException) when (!IsLeader)
         {
@@ -267,6 +293,7 @@ public sealed class Partition
             ReadLimit.HighWatermark => HighWatermark,
             _ => Log.LogEndOffset,
         };
+        var log = Log;
         try
         {
             return timestamp switch
@@ -276,9 +303,13 @@ public sealed class Partition
                     new(ErrorCode.None, -1, Log.LogStartOffset, EpochOf(Log.LogStartOffset)),
                 SpecialTimestamps.LatestTiered or SpecialTimestamps.EarliestPendingUpload =>
                     new(ErrorCode.None, -1, -1, -1),
-                SpecialTimestamps.MaxTimestamp => Found(Log.MaxTimestampOffset(), end),
-                _ => Found(Log.FindOffsetByTimestamp(timestamp), end),
+                SpecialTimestamps.MaxTimestamp => Found(log.MaxTimestampOffset(), end),
+                _ => Found(log.FindOffsetByTimestamp(timestamp), end),
             };
+        }
+        catch (ObjectDisposedException) when (log != Log)
+        {
+            return FindOffset(timestamp, limit, currentLeaderEpoch);
         }
         catch (ObjectDisposedException) when (!IsLeader)
         {
@@ -327,6 +358,10 @@ public sealed class Partition
         try
         {
             Log.DeleteRecordsBefore(target);
+        }
+        catch (LogMovedException)
+        {
+            return DeleteRecords(offset, out lowWatermark);
         }
         catch (StorageException)
         {

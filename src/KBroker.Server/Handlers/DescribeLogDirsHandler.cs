@@ -9,7 +9,7 @@ namespace KBroker.Server.Handlers;
 
 /// <summary>
 /// DescribeLogDirs: what lies in each log directory, and the space of its volume. A directory that failed is
-/// KAFKA_STORAGE_ERROR and tells nothing else.
+/// KAFKA_STORAGE_ERROR and tells nothing else. A copy that is being made there shows how far it is behind its replica.
 /// </summary>
 /// <param name="logs">The logs on disk.</param>
 /// <param name="partitions">The partitions, for their high watermarks.</param>
@@ -17,6 +17,8 @@ namespace KBroker.Server.Handlers;
 public sealed class DescribeLogDirsHandler(LogManager logs, PartitionRegistry partitions, IAuthorizer authorizer)
     : RequestHandler<DescribeLogDirsRequest, DescribeLogDirsResponse>
 {
+    private const long UnknownLag = -1;
+
     /// <inheritdoc/>
     public override ApiKey ApiKey => ApiKey.DescribeLogDirs;
 
@@ -58,25 +60,38 @@ public sealed class DescribeLogDirsHandler(LogManager logs, PartitionRegistry pa
             return result;
         }
 
-        var here = partitions.All
-            .Where(p => ReferenceEquals(p.Log.Directory, directory) && asked?.Contains(p.TopicPartition) != false)
-            .OrderBy(static p => p.TopicPartition.Partition)
-            .GroupBy(static p => p.TopicPartition.Topic);
+        var current = partitions.All.Where(p => p.Log.Directory == directory).Select(static p => Describe(
+            p.TopicPartition, p.Log, Math.Max(0, p.HighWatermark - p.Log.LogEndOffset), isFuture: false));
+        var future = logs.Moves.Futures.Where(l => l.Directory == directory).Select(l => Describe(
+            l.TopicPartition, l, LagOf(l), isFuture: true));
+        var here = current.Concat(future)
+            .Where(p => asked?.Contains(p.Partition) != false)
+            .OrderBy(static p => p.Partition.Partition)
+            .GroupBy(static p => p.Partition.Topic);
         foreach (var topic in here)
         {
-            var described = new DescribeLogDirsResponse.DescribeLogDirsTopic { Name = topic.Key };
-            result.Topics.Add(described);
-            foreach (var partition in topic)
+            result.Topics.Add(new DescribeLogDirsResponse.DescribeLogDirsTopic
             {
-                described.Partitions.Add(new DescribeLogDirsResponse.DescribeLogDirsPartition
-                {
-                    PartitionIndex = partition.TopicPartition.Partition,
-                    PartitionSize = partition.Log.SizeInBytes,
-                    OffsetLag = Math.Max(0, partition.HighWatermark - partition.Log.LogEndOffset),
-                });
-            }
+                Name = topic.Key,
+                Partitions = [.. topic.Select(static p => p.Answer)],
+            });
         }
 
         return result;
     }
+
+    private static (TopicPartition Partition, DescribeLogDirsResponse.DescribeLogDirsPartition Answer) Describe(
+        TopicPartition partition, PartitionLog log, long lag, bool isFuture) =>
+        (partition, new()
+        {
+            PartitionIndex = partition.Partition,
+            PartitionSize = log.SizeInBytes,
+            OffsetLag = lag,
+            IsFutureKey = isFuture,
+        });
+
+    private long LagOf(PartitionLog future) =>
+        partitions.Find(future.TopicPartition, out var partition) == ErrorCode.None
+            ? Math.Max(0, partition.Log.LogEndOffset - future.LogEndOffset)
+            : UnknownLag;
 }

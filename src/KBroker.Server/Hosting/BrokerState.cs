@@ -23,6 +23,7 @@ internal sealed class BrokerState
     private LocalController? _controller;
     private PeriodicWork? _checkpoints;
     private DirectoryAssignments? _assignments;
+    private ReplicaMoves? _moves;
 
     /// <summary>Creates the state; nothing is opened.</summary>
     /// <param name="options">The broker's properties.</param>
@@ -48,6 +49,9 @@ internal sealed class BrokerState
     public LogManager Logs { get => field ?? throw NotOpen(); private set; }
 
     public PartitionRegistry Partitions { get => field ?? throw NotOpen(); private set; }
+
+    /// <summary>The moves between log directories; from the registration on.</summary>
+    public ReplicaMoves Moves => _moves ?? throw NotOpen();
 
     public IMetadataLog Metadata => _metadata ?? throw NotOpen();
 
@@ -79,7 +83,8 @@ internal sealed class BrokerState
         var configsOfTopics = new ConcurrentDictionary<string, LogConfig>();
         Logs.LoadLogs(
             (partition, topicId) => ConfigOf(partition, topicId, configsOfTopics),
-            partition => Metadata.Image.Topics.Find(partition.Topic)?.Id ?? Uuid.Zero);
+            partition => Metadata.Image.Topics.Find(partition.Topic)?.Id ?? Uuid.Zero,
+            DirectoryOf);
         _metadata.BecomeLeader();
         _assignments = new DirectoryAssignments(_options.NodeId, _loggers.CreateLogger<DirectoryAssignments>());
         Partitions = new PartitionRegistry(
@@ -130,6 +135,8 @@ internal sealed class BrokerState
         var isClean = Logs.Directories.All(static d => d.WasCleanlyShutDown);
         BrokerEpoch = await Controller.RegisterBrokerAsync(registration, isClean, cancellation).ConfigureAwait(false);
         _assignments!.Start(Controller, BrokerEpoch);
+        _moves = CreateMoves(_assignments);
+        _moves.Resume();
         // A directory that failed while the registration was on its way was told to nobody.
         var failed = Logs.Directories.Where(d => d.IsOffline && registration.LogDirs.Contains(d.DirectoryId)).ToList();
         if (failed.Count > 0)
@@ -142,6 +149,8 @@ internal sealed class BrokerState
         Delayed.Dispose();
         if (_checkpoints is not null)
             await _checkpoints.DisposeAsync().ConfigureAwait(false);
+        if (_moves is not null)
+            await _moves.DisposeAsync().ConfigureAwait(false);
         if (_assignments is not null)
             await _assignments.DisposeAsync().ConfigureAwait(false);
         if (_controller is not null)
@@ -182,6 +191,20 @@ internal sealed class BrokerState
         }
     }
 
+    private ReplicaMoves CreateMoves(DirectoryAssignments assignments)
+    {
+        return new ReplicaMoves(
+            Logs,
+            Partitions,
+            assignments,
+            new MoveThrottle(
+                _time,
+                () => Configs.Broker.GetOptionalLong("replica.alter.log.dirs.io.max.bytes.per.second")
+                    ?? long.MaxValue),
+            _options.Configs.GetOptionalInt("num.replica.alter.log.dirs.threads") ?? Logs.Directories.Count,
+            _loggers.CreateLogger<ReplicaMoves>());
+    }
+
     private static InvalidOperationException NotOpen() => new("The broker's state is not open");
 
     private LogConfig? ConfigOf(
@@ -194,6 +217,10 @@ internal sealed class BrokerState
             return null;
         return known.GetOrAdd(topicPartition.Topic, topic => LogConfigs.From(Configs.OfTopic(topic)));
     }
+
+    private Uuid DirectoryOf(TopicPartition topicPartition) =>
+        Metadata.Image.Topics.FindPartition(topicPartition.Topic, topicPartition.Partition)
+            ?.DirectoryOf(_options.NodeId) ?? DirectoryIds.Migrating;
 
     private LogConfig MetadataLogConfig()
     {

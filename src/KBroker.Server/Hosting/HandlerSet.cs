@@ -52,6 +52,7 @@ internal static class HandlerSet
             new ListConfigResourcesHandler(metadata, authorizer),
             new DescribeClusterHandler(metadata, authorizer),
             new DescribeLogDirsHandler(state.Logs, partitions, authorizer),
+            new AlterReplicaLogDirsHandler(state.Moves, metadata, authorizer),
             new DescribeQuorumHandler(controller, authorizer),
             new UpdateFeaturesHandler(controller, authorizer),
             new ElectLeadersHandler(controller, authorizer),

@@ -76,11 +76,12 @@ internal sealed class LogCreation(
                 }
             }
 
+            // One directory that fails must not keep the names in the others from being free.
             foreach (var inDirectory in logs.GroupBy(static l => l.Directory))
-                RenameAll(inDirectory.Key, [.. inDirectory]);
+                set.ForDirectory(inDirectory.Key, "deleting partitions", d => RenameAll(d, [.. inDirectory]));
         }
 
-        deletion.DeleteDirectories(logs);
+        deletion.DeleteDirectories([.. logs.Where(static l => !l.Directory.IsOffline)]);
         return count + logs.Count;
     }
 
@@ -89,28 +90,21 @@ internal sealed class LogCreation(
         // A cleaning that ends now must not write down its offset after it was forgotten. None starts again.
         foreach (var log in logs)
             log.State.Cleaning.PauseAndWait();
-        try
+        // A recovery point left behind would not fit a new log of the same name.
+        checkpointing.WriteRecoveryPoints(directory);
+        checkpointing.WriteLogStartOffsets(directory);
+        directory.CleanerCheckpoint.Forget(logs.Select(static l => l.TopicPartition));
+        CrashPoint.Reached("delete.checkpointed");
+        foreach (var log in logs)
         {
-            // A recovery point left behind would not fit a new log of the same name.
-            checkpointing.WriteRecoveryPoints(directory);
-            checkpointing.WriteLogStartOffsets(directory);
-            directory.CleanerCheckpoint.Forget(logs.Select(static l => l.TopicPartition));
-            CrashPoint.Reached("delete.checkpointed");
-            foreach (var log in logs)
-            {
-                // Closed first, so that nobody looks for files whose directory has another name.
-                log.Abandon();
-                log.RenameDirectory(Path.Combine(directory.Path, set.DoomedName(log.TopicPartition)));
-            }
+            // Closed first, so that nobody looks for files whose directory has another name.
+            log.Abandon();
+            log.RenameDirectory(Path.Combine(directory.Path, set.DoomedName(log.TopicPartition)));
+        }
 
-            CrashPoint.Reached("delete.renamed");
-            set.Context.Files.FlushDirectory(directory.Path);
-            CrashPoint.Reached("delete.flushed");
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw directory.Fail("deleting partitions", exception);
-        }
+        CrashPoint.Reached("delete.renamed");
+        set.Context.Files.FlushDirectory(directory.Path);
+        CrashPoint.Reached("delete.flushed");
     }
 
     /// <summary>A log that is not served for its damage is deleted like another: its topic is gone.</summary>

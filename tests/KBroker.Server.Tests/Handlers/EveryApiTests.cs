@@ -61,6 +61,19 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
             v)).Responses[0].ErrorCode,
         [ApiKey.DescribeLogDirs] = async (t, _, v) => (await t.Call<DescribeLogDirsResponse>(
             new DescribeLogDirsRequest { Topics = null }, v)).Results[0].ErrorCode,
+        [ApiKey.AlterReplicaLogDirs] = async (t, topic, v) => (await t.Call<AlterReplicaLogDirsResponse>(
+            new AlterReplicaLogDirsRequest
+            {
+                Dirs =
+                [
+                    new()
+                    {
+                        Path = (await t.Call<DescribeLogDirsResponse>(new DescribeLogDirsRequest { Topics = null }, 1))
+                            .Results[0].LogDir,
+                        Topics = [new() { Name = topic.Name, Partitions = [0] }],
+                    },
+                ],
+            }, v)).Results[0].Partitions[0].ErrorCode,
         [ApiKey.ElectLeaders] = async (t, topic, v) => (await t.Call<ElectLeadersResponse>(
             new ElectLeadersRequest { TopicPartitions = [] }, v)).ErrorCode,
         [ApiKey.AlterPartitionReassignments] = async (t, _, v) => (await t.Call<AlterPartitionReassignmentsResponse>(

@@ -161,8 +161,7 @@ public sealed class MoveTests : IDisposable
     {
         _dirs.Append(TestStorage.ProducerBatch(9, 0, 0, 4));
         Fill(20);
-        var batch = TestStorage.ProducerBatch(7, 3, 0, 5);
-        _dirs.Append(batch);
+        _dirs.Append(TestStorage.ProducerBatch(7, 3, 0, 5));
         _dirs.Append(TestStorage.ProducerBatch(8, 1, 0, 5, transactional: true));
         var start = _dirs.Log.LogEndOffset;
         Fill(3);
@@ -174,7 +173,7 @@ public sealed class MoveTests : IDisposable
 
         Assert.Equal(producers, Producers());
         Assert.Equal(unstable, _dirs.Log.FirstUnstableOffset);
-        var again = _dirs.Append(batch);
+        var again = _dirs.Append(TestStorage.ProducerBatch(7, 3, 0, 5));
         Assert.True(again.IsDuplicate);
         Assert.Equal(start - 10, again.FirstOffset);
         Assert.True(_dirs.Append(TestStorage.ProducerBatch(9, 0, 4, 1)).IsSuccess);
@@ -183,7 +182,7 @@ public sealed class MoveTests : IDisposable
         _dirs.Manager.Abandon();
         _dirs.Reopen();
         Assert.Equal(3, Producers().Count);
-        Assert.True(_dirs.Append(batch).IsDuplicate);
+        Assert.True(_dirs.Append(TestStorage.ProducerBatch(7, 3, 0, 5)).IsDuplicate);
         Assert.Equal(unstable, _dirs.Log.FirstUnstableOffset);
     }
 
