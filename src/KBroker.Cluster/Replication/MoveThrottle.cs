@@ -4,9 +4,9 @@ namespace KBroker.Cluster.Replication;
 /// Keeps the moves between log directories, all together, below <c>replica.alter.log.dirs.io.max.bytes.per.second</c>.
 /// </summary>
 /// <remarks>
-/// A bucket that fills at the rate in force and holds one second's worth. A move takes what it has copied, also more than
-/// there is, and then waits until the bucket is not in debt; so a change of the rate counts at once, even for a wait that
-/// has begun.
+/// A bucket that fills at the rate in force and holds one second's worth. A move takes what it has copied, also more
+/// than there is, and then waits until the bucket is not in debt; so a change of the rate counts at once, even for a
+/// wait that has begun.
 /// </remarks>
 /// <param name="time">The clock.</param>
 /// <param name="bytesPerSecond">The rate in force.</param>

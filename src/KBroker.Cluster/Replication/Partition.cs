@@ -119,8 +119,8 @@ public sealed class Partition
     }
 
     /// <summary>
-    /// Takes the log in another directory for the one that was moved there; the old one may be read until its caller has
-    /// closed it.
+    /// Takes the log in another directory for the one that was moved there; the old one may be read until its caller
+    /// has closed it.
     /// </summary>
     /// <param name="log">The same records in the other directory.</param>
     public void ReplaceLog(PartitionLog log)

@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging;
 namespace KBroker.Cluster.Replication;
 
 /// <summary>
-/// Moves replicas between the log directories of this broker (KIP-113): takes the requests, copies in the background, and
-/// lets the copy take the place of the replica when it has everything.
+/// Moves replicas between the log directories of this broker (KIP-113): takes the requests, copies in the background,
+/// and lets the copy take the place of the replica when it has everything.
 /// </summary>
 /// <remarks>
 /// The end of a move holds appends to the partition up for a few flushes: the copy is completed, the controller told of
@@ -63,8 +63,8 @@ public sealed class ReplicaMoves : IAsyncDisposable
     }
 
     /// <summary>
-    /// Begins to move a replica to a directory. A move to another one is given up; one to the directory where the replica
-    /// is gives up what is under way. For a replica that is not here yet the directory is remembered.
+    /// Begins to move a replica to a directory. A move to another one is given up; one to the directory where the
+    /// replica is gives up what is under way. For a replica that is not here yet the directory is remembered.
     /// </summary>
     /// <param name="topicPartition">Which.</param>
     /// <param name="path">The directory, as in <c>log.dirs</c>, absolute.</param>

@@ -9,8 +9,8 @@ using KBroker.Storage;
 namespace KBroker.Server.Handlers;
 
 /// <summary>
-/// AlterReplicaLogDirs: moves replicas to other log directories of this broker (KIP-113). The answer says that a move has
-/// begun; DescribeLogDirs shows how far it is.
+/// AlterReplicaLogDirs: moves replicas to other log directories of this broker (KIP-113). The answer says that a move
+/// has begun; DescribeLogDirs shows how far it is.
 /// </summary>
 /// <remarks>
 /// A request for another directory replaces one that runs, a request for the directory of the replica ends it. For a

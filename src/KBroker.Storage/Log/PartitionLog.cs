@@ -68,8 +68,9 @@ public sealed class PartitionLog
     internal LogWriter Writer => _writer;
 
     /// <summary>
-    /// Whether a copy is being made in another log directory. Compaction leaves such a log alone: a copy that has a key's
-    /// old record, and then misses its tombstone because both were compacted away meanwhile, would bring the key back.
+    /// Whether a copy is being made in another log directory. Compaction leaves such a log alone: a copy that has a
+    /// key's old record, and then misses its tombstone because both were compacted away meanwhile, would bring the key
+    /// back.
     /// </summary>
     public bool IsBeingMoved
     {

@@ -8,11 +8,11 @@ namespace KBroker.Storage.Moves;
 /// by one thread; appends, retention, deletion of records and truncation of the source go on between them.
 /// </summary>
 /// <remarks>
-/// The copy is made of record batches, as a follower copies its leader: offsets and leader epochs stay, segments, indexes
-/// and checkpoints are its own. Each step first makes the copy a prefix of the source again (<see cref="Align"/>), and
-/// then appends to it. Example: the source has offsets 0 to 999, the copy 0 to 499. Retention deletes up to 700: the
-/// copy is emptied, and begins anew at 700. The source is cut to 800 and gets other records in a new leader epoch: the
-/// copy, which had 900, is cut to 800 where the epochs part.
+/// The copy is made of record batches, as a follower copies its leader: offsets and leader epochs stay, segments,
+/// indexes and checkpoints are its own. Each step first makes the copy a prefix of the source again
+/// (<see cref="Align"/>), and then appends to it. Example: the source has offsets 0 to 999, the copy 0 to 499.
+/// Retention deletes up to 700: the copy is emptied, and begins anew at 700. The source is cut to 800 and gets other
+/// records in a new leader epoch: the copy, which had 900, is cut to 800 where the epochs part.
 /// </remarks>
 public sealed class LogMove
 {
@@ -41,7 +41,8 @@ public sealed class LogMove
     /// <summary>Copies records.</summary>
     /// <param name="maxBytes">About how many bytes; at least one batch.</param>
     /// <returns>How many it were; 0 when the copy has everything.</returns>
-    /// <exception cref="StorageException">One of the directories is offline, or one of the logs was deleted.</exception>
+    /// <exception cref="StorageException">One of the directories is offline, or one of the logs was
+    /// deleted.</exception>
     /// <exception cref="InvalidDataException">The source has a batch that is damaged.</exception>
     public int CopySome(int maxBytes)
     {
@@ -78,7 +79,8 @@ public sealed class LogMove
     public void Unseal() => Source.State.Unseal();
 
     /// <summary>
-    /// Copies the rest of a sealed source, with what it knows of producers and epochs, and puts the copy on stable storage.
+    /// Copies the rest of a sealed source, with what it knows of producers and epochs, and puts the copy on stable
+    /// storage.
     /// </summary>
     public void Complete()
     {
@@ -146,7 +148,8 @@ public sealed class LogMove
         }
     }
 
-    /// <summary>Copies a run of batches: its bytes, 0 when none is there, -1 when the source has them no more.</summary>
+    /// <summary>Copies a run of batches: its bytes, 0 when none is there, -1 when the source has them no
+    /// more.</summary>
     private int CopyChunk(int maxBytes)
     {
         var from = Math.Max(Future.LogEndOffset, Source.LogStartOffset);

@@ -17,8 +17,8 @@ namespace KBroker.Storage.Moves;
 /// <item>The copy gets its real name, and that is put on stable storage.</item>
 /// </list>
 /// After a crash between the last two there is only the copy: the next start gives it its name
-/// (<see cref="MoveRecovery"/>). At no moment do two directories bear the partition's name. After a crash before that, the
-/// source is there and is served, and the move goes on.
+/// (<see cref="MoveRecovery"/>). At no moment do two directories bear the partition's name. After a crash before that,
+/// the source is there and is served, and the move goes on.
 /// </remarks>
 public sealed class LogMoves
 {

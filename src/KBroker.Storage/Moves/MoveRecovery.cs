@@ -5,20 +5,21 @@ using Microsoft.Extensions.Logging;
 namespace KBroker.Storage.Moves;
 
 /// <summary>
-/// Looks at the names in the log directories before a log is opened, and leaves each partition at most one directory that
-/// bears its name and one copy: what a crash in the middle of a move, or a directory that was away, left behind.
+/// Looks at the names in the log directories before a log is opened, and leaves each partition at most one directory
+/// that bears its name and one copy: what a crash in the middle of a move, or a directory that was away, left behind.
 /// </summary>
 /// <remarks>
-/// What the metadata says counts: it was told the target when the copy was complete, and before the source was taken away.
+/// What the metadata says counts: it was told the target when the copy was complete, and before the source was taken
+/// away.
 /// <list type="bullet">
 /// <item>A source and a copy: the move was not finished; the source is served, the copy is gone on with.</item>
 /// <item>A copy alone, and the metadata names its directory: the crash came between the two renames, so the copy
 /// gets its name. So it does, too, when the metadata names a directory that works and does not have the log.</item>
 /// <item>A copy alone, and the metadata names a directory that is away: it waits for that one.</item>
-/// <item>Two directories with the name: a source whose disk failed in the switch is back. The one that the metadata names
-/// is served, the other renamed to end with <c>-stray</c>.</item>
-/// <item>One with the name where the metadata names another, which is away: it may lack what was written there since, so
-/// it is left alone and the partition is offline.</item>
+/// <item>Two directories with the name: a source whose disk failed in the switch is back. The one that the metadata
+/// names is served, the other renamed to end with <c>-stray</c>.</item>
+/// <item>One with the name where the metadata names another, which is away: it may lack what was written there since,
+/// so it is left alone and the partition is offline.</item>
 /// </list>
 /// </remarks>
 internal sealed class MoveRecovery(
@@ -68,7 +69,8 @@ internal sealed class MoveRecovery(
         }
     }
 
-    /// <summary>Directories of deleted topics have a name, but no say: they become stray when the rest is opened.</summary>
+    /// <summary>Directories of deleted topics have a name, but no say: they become stray when the rest is
+    /// opened.</summary>
     private void ForgetOthers()
     {
         foreach (var (partition, directories) in _currents.ToList())
@@ -115,7 +117,8 @@ internal sealed class MoveRecovery(
             set.Context.Files.Rename(kept.Path, Path.Combine(directory.Path, partition.ToString()));
             CrashPoint.Reached("move.recovered");
             set.Context.Files.FlushDirectory(directory.Path);
-            set.Context.Logger.LogWarning("{Copy} is all there is of {Partition}, and becomes it.", kept.Path, partition);
+            set.Context.Logger.LogWarning(
+                "{Copy} is all there is of {Partition}, and becomes it.", kept.Path, partition);
             Add(_currents, partition, directory);
         });
     }
@@ -159,8 +162,8 @@ internal sealed class MoveRecovery(
         {
             _withheld.Add((directory, partition));
             set.Context.Logger.LogError(
-                "{Partition} is offline: it lies in log directory {Assigned}, which is away, and what {Directory} has of it "
-                + "may be older.",
+                "{Partition} is offline: it lies in log directory {Assigned}, which is away, and what {Directory} has "
+                + "of it may be older.",
                 partition,
                 assigned,
                 directory.Path);

@@ -6,8 +6,8 @@ using KBroker.Storage.Moves;
 namespace KBroker.Storage.Tests.Moves;
 
 /// <summary>
-/// A log manager over two directories, one log in the first of them, and what the metadata would know: in which directory
-/// it is. It can be closed, crash, and be opened again.
+/// A log manager over two directories, one log in the first of them, and what the metadata would know: in which
+/// directory it is. It can be closed, crash, and be opened again.
 /// </summary>
 internal sealed class TwoDirectories : IDisposable
 {
