@@ -18,9 +18,13 @@ internal sealed class ProtocolConnection : IDisposable
     private byte[] _buffer;
     private int _correlationId;
 
-    internal ProtocolConnection(int port, int bufferBytes = 64 * 1024)
+    internal ProtocolConnection(int port, int bufferBytes = 64 * 1024, int receiveTimeoutMs = 0)
     {
-        _socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        _socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        {
+            NoDelay = true,
+            ReceiveTimeout = receiveTimeoutMs,
+        };
         _buffer = GC.AllocateUninitializedArray<byte>(bufferBytes);
         try
         {

@@ -78,6 +78,10 @@ internal static class ServeCommand
 
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
+#if KBROKER_CRASH_POINTS
+        if (Crash.PowerCut.PowerCutFileSystem.FromEnvironment(new Storage.Files.PhysicalFileSystem()) is { } disk)
+            builder.Services.AddSingleton<Storage.Files.IFileSystem>(disk);
+#endif
         builder.Services.AddKBroker(options);
         using var logging = BrokerLogging.Create(options.Configs);
         logging.AddTo(builder.Logging);

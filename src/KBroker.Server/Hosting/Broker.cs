@@ -3,6 +3,7 @@ using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
 using KBroker.Server.Net.Listeners;
 using KBroker.Storage;
+using KBroker.Storage.Files;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
@@ -16,6 +17,7 @@ public sealed class Broker : IAsyncDisposable
     private readonly ILoggerFactory _loggerFactory;
     private readonly ILogger<Broker> _logger;
     private readonly TimeProvider _timeProvider;
+    private readonly IFileSystem _files;
     private readonly TaskCompletionSource _failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private BrokerParts? _parts;
     private BrokerNetwork? _network;
@@ -24,12 +26,15 @@ public sealed class Broker : IAsyncDisposable
     /// <param name="options">Its checked properties.</param>
     /// <param name="loggerFactory">Where its log goes.</param>
     /// <param name="timeProvider">Its clock.</param>
-    public Broker(BrokerOptions options, ILoggerFactory loggerFactory, TimeProvider timeProvider)
+    /// <param name="files">Where its data lies; null for the machine's own file system.</param>
+    public Broker(
+        BrokerOptions options, ILoggerFactory loggerFactory, TimeProvider timeProvider, IFileSystem? files = null)
     {
         Options = options;
         _loggerFactory = loggerFactory;
         _logger = loggerFactory.CreateLogger<Broker>();
         _timeProvider = timeProvider;
+        _files = files ?? new PhysicalFileSystem();
     }
 
     /// <summary>The properties it was made from.</summary>
@@ -107,7 +112,7 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>The parts of the broker, in the order in which they start.</summary>
     private IReadOnlyList<BrokerPart> Compose()
     {
-        var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, Fail);
+        var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
         var network = _network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
         return
         [

@@ -5,6 +5,7 @@ using KBroker.Cluster.Metadata;
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Storage;
+using KBroker.Storage.Files;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Server.Hosting;
@@ -18,6 +19,7 @@ internal sealed class BrokerState
     private readonly BrokerOptions _options;
     private readonly ILoggerFactory _loggers;
     private readonly TimeProvider _time;
+    private readonly IFileSystem _files;
     private readonly Action<Exception> _fail;
     private LocalMetadataLog? _metadata;
     private LocalController? _controller;
@@ -29,13 +31,20 @@ internal sealed class BrokerState
     /// <param name="options">The broker's properties.</param>
     /// <param name="loggers">Where its log goes.</param>
     /// <param name="time">Its clock.</param>
+    /// <param name="files">Where its data lies.</param>
     /// <param name="fail">Told when the broker cannot go on.</param>
-    public BrokerState(BrokerOptions options, ILoggerFactory loggers, TimeProvider time, Action<Exception> fail)
+    public BrokerState(
+        BrokerOptions options,
+        ILoggerFactory loggers,
+        TimeProvider time,
+        IFileSystem files,
+        Action<Exception> fail)
     {
         _options = options;
         _fail = fail;
         _loggers = loggers;
         _time = time;
+        _files = files;
         Configs = new ConfigView(options.Configs, options.NodeId);
         Delayed = new DelayedOperations(time, loggers.CreateLogger<DelayedOperations>());
     }
@@ -76,6 +85,7 @@ internal sealed class BrokerState
             MaxSnapshotIntervalMs = configs.GetLong("metadata.log.max.snapshot.interval.ms"),
             MaxRetentionBytes = configs.GetLong("metadata.max.retention.bytes"),
             MaxRetentionMs = configs.GetLong("metadata.max.retention.ms"),
+            Files = _files,
             Time = _time,
             Logger = _loggers.CreateLogger<LocalMetadataLog>(),
         });
@@ -244,6 +254,7 @@ internal sealed class BrokerState
         return new LogManagerOptions
         {
             LogDirectories = directories,
+            Files = _files,
             NodeId = _options.NodeId,
             ClusterId = _options.BootstrapClusterId,
             LostDirectories = _options.LostLogDirs,

@@ -1,0 +1,55 @@
+using System.Buffers.Binary;
+
+namespace KBroker.Crash.History;
+
+/// <summary>Which record: its producer, and the how manieth of that producer it is.</summary>
+internal readonly record struct RecordId(int Producer, int Sequence)
+{
+    private const int IdBytes = 8;
+    private const int MaxFillBytes = 400;
+
+    public override string ToString() => $"p{Producer}/{Sequence}";
+
+    /// <summary>The record's value, which follows from its identity alone, so that every byte of it can be checked.</summary>
+    public byte[] ToValue()
+    {
+        var random = new Random(HashCode(Producer, Sequence));
+        var value = new byte[IdBytes + random.Next(MaxFillBytes)];
+        BinaryPrimitives.WriteInt32BigEndian(value, Producer);
+        BinaryPrimitives.WriteInt32BigEndian(value.AsSpan(4), Sequence);
+        // Half of it repeats, so that codecs have something to do.
+        var fill = value.AsSpan(IdBytes);
+        random.NextBytes(fill[..(fill.Length / 2)]);
+        fill[(fill.Length / 2)..].Fill((byte)Sequence);
+        return value;
+    }
+
+    /// <summary>The identity in a value.</summary>
+    /// <returns>Null when the value is not what <see cref="ToValue"/> makes.</returns>
+    public static RecordId? FromValue(ReadOnlySpan<byte> value)
+    {
+        if (value.Length < IdBytes)
+            return null;
+        var id = new RecordId(
+            BinaryPrimitives.ReadInt32BigEndian(value), BinaryPrimitives.ReadInt32BigEndian(value[4..]));
+        return id.ToValue().AsSpan().SequenceEqual(value) ? id : null;
+    }
+
+    // Not HashCode.Combine, which differs from process to process.
+    private static int HashCode(int producer, int sequence) => unchecked((producer * 16777619) ^ (sequence * 486187739));
+}
+
+/// <summary>A record that was found in a log.</summary>
+/// <param name="Offset">Where.</param>
+/// <param name="Id">Which; null when its bytes are not those of any record that was sent.</param>
+/// <param name="Key">Its key, of a compacted topic.</param>
+/// <param name="IsTombstone">It has a key and no value; its identity is in a header.</param>
+internal readonly record struct FoundRecord(long Offset, RecordId? Id, string? Key = null, bool IsTombstone = false);
+
+/// <summary>All that one look at a partition found.</summary>
+/// <param name="StartOffset">The log's start before the look.</param>
+/// <param name="StartOffsetAfter">And after it: what was between may have gone meanwhile.</param>
+/// <param name="EndOffset">The end that was read up to.</param>
+/// <param name="Records">In the order of the log.</param>
+internal sealed record Observation(
+    long StartOffset, long StartOffsetAfter, long EndOffset, IReadOnlyList<FoundRecord> Records);
