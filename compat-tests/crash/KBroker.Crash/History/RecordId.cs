@@ -13,14 +13,23 @@ internal readonly record struct RecordId(int Producer, int Sequence)
     /// <summary>The record's value, which follows from its identity alone, so that every byte of it can be checked.</summary>
     public byte[] ToValue()
     {
-        var random = new Random(HashCode(Producer, Sequence));
-        var value = new byte[IdBytes + random.Next(MaxFillBytes)];
+        var state = unchecked(((ulong)(uint)Producer << 32 | (uint)Sequence) * 0x9E3779B97F4A7C15 + 1);
+        var value = new byte[IdBytes + (int)(state >> 33) % MaxFillBytes];
         BinaryPrimitives.WriteInt32BigEndian(value, Producer);
         BinaryPrimitives.WriteInt32BigEndian(value.AsSpan(4), Sequence);
         // Half of it repeats, so that codecs have something to do.
         var fill = value.AsSpan(IdBytes);
-        random.NextBytes(fill[..(fill.Length / 2)]);
-        fill[(fill.Length / 2)..].Fill((byte)Sequence);
+        var position = 0;
+        for (; position + sizeof(ulong) <= fill.Length / 2; position += sizeof(ulong))
+        {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            BinaryPrimitives.WriteUInt64BigEndian(fill[position..], state);
+        }
+
+        fill[position..].Fill((byte)Sequence);
         return value;
     }
 
@@ -34,9 +43,6 @@ internal readonly record struct RecordId(int Producer, int Sequence)
             BinaryPrimitives.ReadInt32BigEndian(value), BinaryPrimitives.ReadInt32BigEndian(value[4..]));
         return id.ToValue().AsSpan().SequenceEqual(value) ? id : null;
     }
-
-    // Not HashCode.Combine, which differs from process to process.
-    private static int HashCode(int producer, int sequence) => unchecked((producer * 16777619) ^ (sequence * 486187739));
 }
 
 /// <summary>A record that was found in a log.</summary>

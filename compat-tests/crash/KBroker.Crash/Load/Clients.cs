@@ -148,5 +148,7 @@ internal sealed class Clients : IDisposable
         new(first + 2, Acks.All, false, CompressionType.Lz4, [Topics.Safe, Topics.Retained]),
         new(first + 3, Acks.Leader, false, CompressionType.Gzip, [Topics.Loose, Topics.Safe]),
         new(first + 4, Acks.All, true, CompressionType.Snappy, [Topics.Trimmed]),
+        new(first + 5, Acks.All, true, CompressionType.None, [Topics.Compacted]),
+        new(first + 6, Acks.All, false, CompressionType.Zstd, [Topics.Compacted]),
     ];
 }

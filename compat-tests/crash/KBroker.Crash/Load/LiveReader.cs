@@ -53,6 +53,13 @@ internal sealed class LiveReader : IDisposable
         _consumer.Dispose();
     }
 
+    private static FoundRecord Found(ConsumeResult<byte[], byte[]> result)
+    {
+        var isTombstone = result.Message.Value is null;
+        var identity = isTombstone ? result.Message.Headers[0].GetValueBytes() : result.Message.Value;
+        return new FoundRecord(result.Offset.Value, RecordId.FromValue(identity), IsTombstone: isTombstone);
+    }
+
     private void Run()
     {
         while (!_stopping)
@@ -62,8 +69,7 @@ internal sealed class LiveReader : IDisposable
                 if (_consumer.Consume(TimeSpan.FromMilliseconds(100)) is not { IsPartitionEOF: false } result)
                     continue;
                 Interlocked.Increment(ref _read);
-                var found = new FoundRecord(result.Offset.Value, RecordId.FromValue(result.Message.Value));
-                _problems.AddIfAny(_histories[result.TopicPartition].Read(found, _era));
+                _problems.AddIfAny(_histories[result.TopicPartition].Read(Found(result), _era));
             }
             catch (ConsumeException e) when (!e.Error.IsFatal)
             {

@@ -1,3 +1,4 @@
+using System.Text;
 using Confluent.Kafka;
 using KBroker.Crash.History;
 
@@ -16,7 +17,9 @@ internal sealed record ProducerKind(
 internal sealed class ProducerLoad : IDisposable
 {
     private const int MostOutstanding = 400;
-    private const int MostPerBurst = 12;
+    private const int MostPerBurst = 6;
+    private const int Keys = 60;
+    private const int TombstoneEvery = 8;
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(8);
 
     private readonly ProducerKind _kind;
@@ -58,7 +61,7 @@ internal sealed class ProducerLoad : IDisposable
             .SetErrorHandler((_, error) =>
             {
                 if (error.IsFatal)
-                    problems.Add($"producer p{kind.Number} failed for good: {error.Reason}");
+                    problems.Add($"{Name} failed for good: {error.Code} {error.Reason}");
             })
             .Build();
         _thread = new Thread(Run) { IsBackground = true, Name = $"p{kind.Number}" };
@@ -100,13 +103,16 @@ internal sealed class ProducerLoad : IDisposable
     {
         var (topic, partition, history) = _targets[_random.Next(_targets.Count)];
         var id = new RecordId(_kind.Number, _sequence++);
-        var record = history.Sent(id, _kind.Acks == Acks.All);
+        var isKeyed = (history.Losses & Losses.Compaction) != 0;
+        var key = isKeyed ? $"k{_random.Next(Keys)}" : null;
+        var isTombstone = isKeyed && _random.Next(TombstoneEvery) == 0;
+        var record = history.Sent(id, _kind.Acks == Acks.All, key, isTombstone);
         Interlocked.Increment(ref _outstanding);
         try
         {
             _producer.Produce(
                 new TopicPartition(topic, new Partition(partition)),
-                new Message<byte[], byte[]> { Value = id.ToValue() },
+                ToMessage(record),
                 report => Delivered(history, record, report));
         }
         catch (ProduceException<byte[], byte[]>)
@@ -115,6 +121,14 @@ internal sealed class ProducerLoad : IDisposable
             Interlocked.Decrement(ref _outstanding);
         }
     }
+
+    /// <summary>A tombstone has no value, so it tells its identity in a header.</summary>
+    private static Message<byte[], byte[]> ToMessage(SentRecord record) => new()
+    {
+        Key = record.Key is null ? null! : Encoding.UTF8.GetBytes(record.Key),
+        Value = record.IsTombstone ? null! : record.Id.ToValue(),
+        Headers = record.IsTombstone ? [new Header("id", record.Id.ToValue())] : null,
+    };
 
     private void Delivered(PartitionHistory history, SentRecord record, DeliveryReport<byte[], byte[]> report)
     {

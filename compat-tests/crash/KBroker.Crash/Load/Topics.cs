@@ -26,6 +26,7 @@ internal sealed class LoadTopics
         Loose = LoadTopic.Create($"loose-{generation}", 0, 1, Losses.None);
         Retained = LoadTopic.Create($"retained-{generation}", 0, 2, Losses.Retention);
         Trimmed = LoadTopic.Create($"trimmed-{generation}", 0, 1, Losses.DeleteRecords);
+        Compacted = LoadTopic.Create($"compacted-{generation}", 0, 2, Losses.Compaction);
     }
 
     /// <summary>Never loses anything.</summary>
@@ -40,7 +41,10 @@ internal sealed class LoadTopics
     /// <summary>Loses records by DeleteRecords.</summary>
     public LoadTopic Trimmed { get; }
 
-    public IEnumerable<LoadTopic> All => [Safe, Loose, Retained, Trimmed];
+    /// <summary>Keeps the latest record of each key.</summary>
+    public LoadTopic Compacted { get; }
+
+    public IEnumerable<LoadTopic> All => [Safe, Loose, Retained, Trimmed, Compacted];
 
     /// <summary>How a topic is configured.</summary>
     public static Dictionary<string, string> ConfigOf(LoadTopic topic)
@@ -56,6 +60,13 @@ internal sealed class LoadTopics
         {
             configs["retention.bytes"] = "100000";
             configs["retention.ms"] = "600000";
+        }
+
+        if ((topic.Partitions[0].Losses & Losses.Compaction) != 0)
+        {
+            configs["cleanup.policy"] = "compact";
+            configs["min.cleanable.dirty.ratio"] = "0.05";
+            configs["delete.retention.ms"] = "100";
         }
 
         return configs;
