@@ -91,6 +91,25 @@ public sealed class FileFormatTests : IDisposable
     }
 
     [Fact]
+    public void Leader_epochs_written_while_a_joint_flush_has_them_under_their_temporary_name()
+    {
+        var cache = new EpochCache(_files, _root);
+        cache.Assign(0, 0);
+        Assert.True(cache.WriteTemporary());
+        // Retention moves the start, and writes the file at once.
+        cache.Assign(3, 120);
+        cache.TruncateFromStart(130);
+        cache.Flush();
+        cache.PublishTemporary();
+        cache.TemporaryIsStable();
+        Assert.Equal("0\n1\n3 130\n", Text(EpochCache.FileName));
+        cache.Assign(4, 140);
+        Assert.True(cache.WriteTemporary());
+        cache.PublishTemporary();
+        Assert.Equal("0\n2\n3 130\n4 140\n", Text(EpochCache.FileName));
+    }
+
+    [Fact]
     public void Partition_metadata()
     {
         PartitionMetadataFile.Write(_files, _root, TestStorage.TopicId);

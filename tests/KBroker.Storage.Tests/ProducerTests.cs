@@ -82,6 +82,43 @@ public sealed class ProducerTests
         Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 36, 1)).IsDuplicate);
     }
 
+    /// <summary>A snapshot knows the last batch alone; the client may not know that the four before are stored.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void The_last_five_batches_are_recognised_after_a_restart_and_a_roll(bool clean)
+    {
+        // Some forty batches a segment, so that five of a producer lie in one, or across two.
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 4000 });
+        const int batches = 90;
+        for (var i = 0; i < batches; i++)
+        {
+            storage.AppendOk(TestStorage.ProducerBatch(7, 0, i * 2, 2));
+            storage.AppendOk(TestStorage.ProducerBatch(8, 0, i, 1));
+        }
+
+        storage.Log.RollSegment();
+        storage.AppendOk(TestStorage.ProducerBatch(8, 0, batches, 1));
+        storage.Log.Flush();
+        if (clean)
+            storage.CloseCleanly();
+        else
+            storage.Crash();
+        storage.Reopen();
+        var end = storage.Log.LogEndOffset;
+        for (var i = batches - 5; i < batches; i++)
+        {
+            var again = storage.AppendOk(TestStorage.ProducerBatch(7, 0, i * 2, 2));
+            Assert.True(again.IsDuplicate, $"batch {i}");
+            Assert.Equal((i * 3, (i * 3) + 1), (again.FirstOffset, again.LastOffset));
+        }
+
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, (batches - 6) * 2, 2)));
+        AssertOutOfOrder(storage.Append(TestStorage.ProducerBatch(7, 0, (batches * 2) + 1, 2)));
+        Assert.Equal(end, storage.Log.LogEndOffset);
+        Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, batches * 2, 2)).IsDuplicate);
+    }
+
     [Fact]
     public void A_producer_that_is_silent_for_long_is_forgotten_unless_its_transaction_is_open()
     {

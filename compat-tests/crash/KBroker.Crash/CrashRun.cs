@@ -75,6 +75,9 @@ internal sealed class CrashRun : IDisposable
     /// <summary>All that is known about what was found.</summary>
     public string Report()
     {
+        // A broker that lives may have something to say about it, and its log is a little behind.
+        if (_broker.IsRunning)
+            _broker.WaitForExit(TimeSpan.FromSeconds(1));
         var text = new StringWriter();
         foreach (var problem in _problems.All.Take(30))
             text.WriteLine($"  VIOLATION {problem}");

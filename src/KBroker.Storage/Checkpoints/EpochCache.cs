@@ -30,6 +30,7 @@ public sealed class EpochCache
     private readonly List<EpochStart> _entries = [];
     private string _path;
     private bool _dirty;
+    private bool _hasTemporary;
     private int _changes;
     private int _changesWritten;
 
@@ -121,7 +122,7 @@ public sealed class EpochCache
         lock (_lock)
         {
             _entries.Clear();
-            _dirty = true;
+            Changed();
         }
     }
 
@@ -169,7 +170,10 @@ public sealed class EpochCache
         {
             if (!_dirty)
                 return;
+            // It takes the place of a temporary file that waits for its name.
+            _hasTemporary = false;
             _files.WriteAtomically(_path, ToText());
+            _changesWritten = _changes;
             _dirty = false;
         }
     }
@@ -187,15 +191,20 @@ public sealed class EpochCache
                 return false;
             _files.WriteTemporary(_path, ToText());
             _changesWritten = _changes;
-            return true;
+            return _hasTemporary = true;
         }
     }
 
-    /// <summary>Gives the file its final name.</summary>
+    /// <summary>Gives the file its final name, unless <see cref="Flush"/> has written a newer one meanwhile.</summary>
     internal void PublishTemporary()
     {
         lock (_lock)
+        {
+            if (!_hasTemporary)
+                return;
             _files.RenameTemporary(_path);
+            _hasTemporary = false;
+        }
     }
 
     /// <summary>Notes that the name is on stable storage.</summary>

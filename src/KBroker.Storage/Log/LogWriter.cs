@@ -32,7 +32,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         var isAppendTime = config.MessageTimestampType == TimestampType.LogAppendTime;
         foreach (ref readonly var header in headers)
         {
-            var verdict = state.Producers.Check(header, options.Origin, out var duplicate, out var problem);
+            var verdict = Check(header, options, out var duplicate, out var problem);
             if (verdict == ProducerVerdict.Duplicate)
                 return Duplicate(duplicate, isAppendTime);
             if (verdict != ProducerVerdict.Append)
@@ -141,6 +141,15 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             state.Producers.Append(header);
         else if (Markers.Follow(state.Producers, header, bytes, state.Context) is { } aborted)
             segment.TransactionIndex.Append(aborted);
+    }
+
+    private ProducerVerdict Check(
+        in RecordBatchHeader header, in AppendOptions options, out ProducedBatch duplicate, out string? problem)
+    {
+        var verdict = state.Producers.Check(header, options.Origin, out duplicate, out problem);
+        return verdict == ProducerVerdict.OutOfOrder && state.Producers.TryComplete(header, state.Segments.All)
+            ? state.Producers.Check(header, options.Origin, out duplicate, out problem)
+            : verdict;
     }
 
     private AppendResult Duplicate(in ProducedBatch batch, bool isAppendTime) => new()

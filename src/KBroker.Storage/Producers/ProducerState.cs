@@ -51,6 +51,15 @@ internal sealed class ProducerState(long producerId)
     /// <summary>First offset of the open transaction; null without one.</summary>
     public long? CurrentTransactionFirstOffset { get; set; }
 
+    /// <summary>How many batches are remembered.</summary>
+    public int Count => _count;
+
+    /// <summary>The log may hold earlier batches that belong to the last five: this was read from a snapshot.</summary>
+    public bool IsPartial { get; private set; }
+
+    /// <summary>The oldest batch that is remembered. There must be one.</summary>
+    public ProducedBatch First => _window[_first];
+
     /// <summary>Whether no batch is remembered.</summary>
     public bool IsEmpty => _count == 0;
 
@@ -81,6 +90,25 @@ internal sealed class ProducerState(long producerId)
             return;
         Epoch = epoch;
         _count = 0;
+        IsPartial = false;
+    }
+
+    /// <summary>Remembers the one batch that a snapshot tells.</summary>
+    public void AddFromSnapshot(in ProducedBatch batch)
+    {
+        Add(batch);
+        IsPartial = true;
+    }
+
+    /// <summary>Remembers batches that are older than the oldest one, found in the log.</summary>
+    /// <param name="batches">In the order of the log; no more than there is room for.</param>
+    public void AddOlder(IReadOnlyList<ProducedBatch> batches)
+    {
+        IsPartial = false;
+        var known = Enumerable.Range(0, _count).Select(i => _window[(_first + i) % WindowBatches]).ToList();
+        (_first, _count) = (0, 0);
+        foreach (var batch in batches.Concat(known))
+            Add(batch);
     }
 
     /// <summary>The same, to be changed on its own.</summary>
@@ -106,6 +134,7 @@ internal sealed class ProducerState(long producerId)
         {
             _first = (_first + 1) % WindowBatches;
             _count--;
+            IsPartial = false;
         }
 
         _window[(_first + _count) % WindowBatches] = batch;

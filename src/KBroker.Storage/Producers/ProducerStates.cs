@@ -1,4 +1,5 @@
 using KBroker.Protocol.Records;
+using KBroker.Storage.Segments;
 
 namespace KBroker.Storage.Producers;
 
@@ -59,6 +60,22 @@ internal sealed class ProducerStates
         problem = $"Out of order sequence number for producer {header.ProducerId}: {header.BaseSequence} (incoming "
             + $"sequence number), {last} (current end sequence number).";
         return ProducerVerdict.OutOfOrder;
+    }
+
+    /// <summary>
+    /// Looks into the log for earlier batches of the producer, if it may have some there that are not known here.
+    /// </summary>
+    /// <returns>Whether something was looked for, so that <see cref="Check"/> may say something else.</returns>
+    public bool TryComplete(in RecordBatchHeader header, LogSegment[] segments)
+    {
+        if (!_producers.TryGetValue(header.ProducerId, out var state) || !state.IsPartial
+            || header.ProducerEpoch != state.Epoch)
+        {
+            return false;
+        }
+
+        ProducerWindowSearch.Complete(state, segments);
+        return true;
     }
 
     /// <summary>Notes an appended batch of data, offsets assigned.</summary>
@@ -158,7 +175,7 @@ internal sealed class ProducerStates
             state.LastTimestamp = entry.Timestamp;
             if (entry.LastSequence >= 0)
             {
-                state.Add(new ProducedBatch(
+                state.AddFromSnapshot(new ProducedBatch(
                     entry.LastSequence, entry.LastOffset, entry.OffsetDelta, entry.Timestamp));
             }
 
