@@ -24,12 +24,7 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
     }
 
     /// <summary>Deletes a renamed directory.</summary>
-    public void DeleteDirectory(string path, long delayMs) => After(delayMs, () =>
-    {
-        CrashPoint.Reached("delete.delay-over");
-        context.Files.DeleteDirectory(path);
-        CrashPoint.Reached("delete.directory-removed");
-    });
+    public void DeleteDirectory(string path, long delayMs) => DeleteDirectories([path], delayMs);
 
     /// <summary>Deletes the renamed directories of logs, those with the same delay together.</summary>
     public void DeleteDirectories(IReadOnlyList<PartitionLog> logs)
@@ -45,8 +40,12 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
             return;
         After(delayMs, () =>
         {
+            CrashPoint.Reached("delete.delay-over");
             foreach (var path in paths)
+            {
                 context.Files.DeleteDirectory(path);
+                CrashPoint.Reached("delete.directory-removed");
+            }
         });
     }
 
