@@ -11,7 +11,8 @@ namespace KBroker.Crash;
 /// <summary>
 /// The real broker process, started again and again on the same directories and port, killed in between.
 /// </summary>
-internal sealed class BrokerUnderTest(string executable, string directory, int port) : IDisposable
+internal sealed class BrokerUnderTest(
+    string executable, string directory, int port, IReadOnlyList<string> properties) : IDisposable
 {
     private const int LogLinesKept = 400;
     private const int SigKill = 128 + 9;
@@ -144,7 +145,7 @@ internal sealed class BrokerUnderTest(string executable, string directory, int p
     {
         var file = Path.Combine(directory, "server.properties");
         if (!File.Exists(file))
-            File.WriteAllLines(file, Settings());
+            File.WriteAllLines(file, [.. Settings(), .. properties]);
         return file;
     }
 

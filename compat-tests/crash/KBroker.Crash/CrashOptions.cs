@@ -32,6 +32,7 @@ internal sealed record CrashOptions
             --kbroker PATH    the broker (default: artifacts/kbroker-crash/kbroker, the test build with named places;
                               another build can only be killed at random)
             --generation N    cycles until topics and clients are made anew (default 10)
+            --property K=V    a property of the broker more; kbroker.flush.acks.all=false shows that power cuts are found
             --keep            keeps the data directory, also when nothing was found
             --quick           what ./test runs: every named place once, then some random kills and power cuts
         Exit code 0: nothing found; 1: a violation (the data directory is kept and named); 2: bad command line.
@@ -48,6 +49,8 @@ internal sealed record CrashOptions
     public string Executable { get; init; } = DefaultExecutable;
 
     public int GenerationCycles { get; init; } = 10;
+
+    public IReadOnlyList<string> Properties { get; init; } = [];
 
     public bool Keep { get; init; }
 
@@ -74,6 +77,7 @@ internal sealed record CrashOptions
                 "--generation" => options with { GenerationCycles = Math.Max(1, Number(Value(args, ref i))) },
                 "--kbroker" => options with { Executable = Path.GetFullPath(Value(args, ref i)) },
                 "--point" => options with { Point = Value(args, ref i), Mode = CrashMode.Points },
+                "--property" => options with { Properties = [.. options.Properties, Value(args, ref i)] },
                 "--keep" => options with { Keep = true },
                 "--quick" => options with { Quick = true },
                 "--mode" => options with

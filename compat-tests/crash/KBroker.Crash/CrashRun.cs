@@ -30,7 +30,8 @@ internal sealed class CrashRun : IDisposable
         _options = options;
         _random = new Random(seed);
         _directory = Directory.CreateTempSubdirectory("kbroker-crash-").FullName;
-        _broker = new BrokerUnderTest(options.Executable, _directory, BrokerUnderTest.FreePort(new Random()));
+        _broker = new BrokerUnderTest(
+            options.Executable, _directory, BrokerUnderTest.FreePort(new Random()), options.Properties);
     }
 
     /// <summary>Where everything of this run is.</summary>
