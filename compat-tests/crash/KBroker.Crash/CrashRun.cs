@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.RegularExpressions;
 using KBroker.Crash.History;
 using KBroker.Crash.Load;
@@ -10,8 +9,8 @@ namespace KBroker.Crash;
 internal sealed class CrashRun : IDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(60);
-    private static readonly TimeSpan PlaceLimit = TimeSpan.FromSeconds(40);
-    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(40);
+    private static readonly TimeSpan PlaceLimit = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(90);
 
     private readonly CrashOptions _options;
     private readonly Random _random;

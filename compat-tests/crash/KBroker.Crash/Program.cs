@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using Confluent.Kafka;
 using KBroker.Compat.Harness;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using KBroker.Storage.Files;
 using Microsoft.Win32.SafeHandles;
 
