@@ -13,6 +13,7 @@ internal sealed record Settings
           partitions   produce and fetch over 1, 100, 1,000, 5,000 partitions (Kafka: up to 1,000)
           startup      process start to the first acknowledged produce, and idle memory
           open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
+          acks         acks=1, acks=all with and without the flush, raw write+fdatasync, for several loads
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           hold         starts the first target, prints port and pid, stops at end of input: for other tools
 
@@ -29,6 +30,7 @@ internal sealed record Settings
           --fetch-kilobytes 4096          most bytes of one fetch
           --partitions 1,100,1000,5000    how many (partitions; for open the default is 1000,2500,5000,10000)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
+          --seconds 3                     time of one measurement (acks)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -48,6 +50,7 @@ internal sealed record Settings
     internal int InFlight { get; init; } = 8;
     internal int FetchBytes { get; init; } = 4096 * 1024;
     internal int LingerBytes { get; init; } = 256 * 1024;
+    internal int Seconds { get; init; } = 3;
     internal int Rounds { get; init; } = 3;
     internal int[] Partitions { get; init; } = [];
     internal string? KafkaHome { get; init; }
@@ -97,6 +100,7 @@ internal sealed record Settings
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
         "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
         "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
+        "--seconds" => this with { Seconds = Number(value) },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },
         "--kbroker" => this with { KBroker = value },

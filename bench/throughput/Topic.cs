@@ -13,7 +13,8 @@ internal sealed class Topic : IDisposable
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
     private readonly BrokerProcess _broker;
 
-    internal Topic(BrokerProcess broker, string name, int partitions)
+    internal Topic(
+        BrokerProcess broker, string name, int partitions, IEnumerable<KeyValuePair<string, string>>? configs = null)
     {
         _broker = broker;
         Name = name;
@@ -21,7 +22,20 @@ internal sealed class Topic : IDisposable
         using var connection = broker.Connect();
         var request = new CreateTopicsRequest
         {
-            Topics = [new() { Name = name, NumPartitions = partitions, ReplicationFactor = 1 }],
+            Topics =
+            [
+                new()
+                {
+                    Name = name,
+                    NumPartitions = partitions,
+                    ReplicationFactor = 1,
+                    Configs = [.. (configs ?? []).Select(c => new CreateTopicsRequest.CreatableTopicConfig
+                    {
+                        Name = c.Key,
+                        Value = c.Value,
+                    })],
+                },
+            ],
             TimeoutMs = 30_000,
         };
         var result = connection.Call<CreateTopicsResponse>(request, CreateTopicsVersion).Topics[0];
