@@ -27,10 +27,12 @@ internal enum FileOperation
 /// A flush that fails poisons its file, as on Linux: the kernel takes the pages for clean, a later flush of the same
 /// file succeeds, and the bytes are not on the disk.
 /// </remarks>
-internal sealed class FaultInjectingFileSystem(IFileSystem inner) : IFileSystem
+/// <param name="inner">The real file system.</param>
+/// <param name="trashParent">Where deleted files wait; of the same file system as the others.</param>
+internal sealed class FaultInjectingFileSystem(IFileSystem inner, string? trashParent = null) : IFileSystem
 {
     private readonly Lock _lock = new();
-    private readonly StableStorageModel _model = new();
+    private readonly StableStorageModel _model = new(trashParent);
 
     /// <summary>Looks at an operation: null lets it pass, an exception makes it fail.</summary>
     public Func<FileOperation, string, Exception?>? Fault { get; set; }

@@ -15,7 +15,7 @@ namespace KBroker.Storage.Tests;
 /// <c>a</c>. Pending: {a.tmp: new}, then {a.tmp: none, a: new}. A cut now takes the new file away and brings the old
 /// one back; after the directory's flush it leaves the new one.
 /// </remarks>
-internal sealed class StableStorageModel
+internal sealed class StableStorageModel(string? trashParent = null)
 {
     private readonly Lock _lock = new();
     private readonly Node _root = new() { IsDirectory = true };
@@ -289,7 +289,8 @@ internal sealed class StableStorageModel
 
     private void Discard(Node node)
     {
-        _trash ??= Directory.CreateTempSubdirectory("kbroker-unstable-").FullName;
+        _trash ??= Directory.CreateDirectory(
+            Path.Combine(trashParent ?? Path.GetTempPath(), $"kbroker-unstable-{Guid.NewGuid():N}")).FullName;
         var path = Path.Combine(_trash, $"{_trashed++}");
         var real = node.RealPath();
         if (node.IsDirectory ? Directory.Exists(real) : File.Exists(real))
