@@ -11,8 +11,8 @@ namespace KBroker.Throughput;
 /// Kafka, and as plain appends with fdatasync. All in one run, in turns.
 /// </summary>
 /// <remarks>
-/// A producer is a connection with batches of its own, spread over the topic's partitions; so many requests of one batch
-/// are under way on each. The last load is one producer that waits for each answer, whose latency is compared with the
+/// A producer is a connection with batches of its own, spread over the topic's partitions; so many requests of one
+/// batch are under way on each. The last load is one producer that waits for each answer, whose latency is compared with the
 /// write and fdatasync of the same bytes by one thread.
 /// </remarks>
 internal sealed class AcksRun(Settings settings)
@@ -252,7 +252,7 @@ internal sealed class AcksRun(Settings settings)
                 if (!_figures.TryGetValue((load.Name, kind), out var list)) continue;
                 string baseline = kind.StartsWith("kafka", StringComparison.Ordinal) ? "kafka acks=1" : "acks=1";
                 string ratio = _figures.TryGetValue((load.Name, baseline), out var first)
-                    ? Text($"{Results.Median(list.Zip(first, (a, b) => a.MegabytesPerSecond / b.MegabytesPerSecond)):F2}")
+                    ? Text($"{Results.Median(list.Zip(first, Ratio)):F2}")
                     : "";
                 Console.WriteLine(
                     Text($"| {load.Name} | {kind} | {Of(list, f => f.MegabytesPerSecond):F1} ")
@@ -261,6 +261,8 @@ internal sealed class AcksRun(Settings settings)
             }
         }
     }
+
+    private static double Ratio(Figures one, Figures other) => one.MegabytesPerSecond / other.MegabytesPerSecond;
 
     private static double Of(List<Figures> list, Func<Figures, double> figure) => Results.Median(list.Select(figure));
 

@@ -15,7 +15,7 @@ public sealed class EveryFaultTests
     /// <summary>How the disk fails.</summary>
     public enum Disk
     {
-        /// <summary>One operation finds no space, and leaves the first bytes of a write; then the power is cut.</summary>
+        /// <summary>One operation finds no space, a write leaves its first bytes; then the power is cut.</summary>
         FullOnce,
 
         /// <summary>From one operation on, nothing finds space; then the process is killed.</summary>
