@@ -12,8 +12,8 @@ namespace KBroker.Throughput;
 /// </summary>
 /// <remarks>
 /// A producer is a connection with batches of its own, spread over the topic's partitions; so many requests of one
-/// batch are under way on each. The last load is one producer that waits for each answer, whose latency is compared with the
-/// write and fdatasync of the same bytes by one thread.
+/// batch are under way on each. The last load is one producer that waits for each answer, whose latency is compared
+/// with the write and fdatasync of the same bytes by one thread.
 /// </remarks>
 internal sealed class AcksRun(Settings settings)
 {

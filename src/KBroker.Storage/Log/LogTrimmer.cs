@@ -102,7 +102,7 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         }
     }
 
-    /// <summary>The checkpoint of the directory has no checksum, so the epochs of the log tell the start, too.</summary>
+    /// <summary>The directory's checkpoint has no checksum, so the epochs of the log tell the start, too.</summary>
     private void PersistStart()
     {
         state.Directory.CheckpointLogStartOffsets();
