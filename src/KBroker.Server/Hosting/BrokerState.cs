@@ -16,6 +16,9 @@ namespace KBroker.Server.Hosting;
 /// </summary>
 internal sealed class BrokerState
 {
+    // Kafka's default is never, and so flush.ms does nothing there unless this is set, too.
+    private const long DefaultFlushCheckIntervalMs = 1000;
+
     private readonly BrokerOptions _options;
     private readonly ILoggerFactory _loggers;
     private readonly TimeProvider _time;
@@ -251,6 +254,7 @@ internal sealed class BrokerState
         var directories = _options.LogDirs.Contains(_options.MetadataLogDir)
             ? _options.LogDirs
             : [.. _options.LogDirs, _options.MetadataLogDir];
+        var flushCheckIntervalMs = configs.GetLong("log.flush.scheduler.interval.ms");
         return new LogManagerOptions
         {
             LogDirectories = directories,
@@ -264,7 +268,8 @@ internal sealed class BrokerState
             RecoveryThreadsPerDirectory = configs.GetInt("num.recovery.threads.per.data.dir"),
             RecoveryPointCheckpointIntervalMs = configs.GetLong("log.flush.offset.checkpoint.interval.ms"),
             LogStartCheckpointIntervalMs = configs.GetLong("log.flush.start.offset.checkpoint.interval.ms"),
-            FlushCheckIntervalMs = Math.Min(60_000, configs.GetLong("log.flush.scheduler.interval.ms")),
+            FlushCheckIntervalMs =
+                flushCheckIntervalMs == long.MaxValue ? DefaultFlushCheckIntervalMs : flushCheckIntervalMs,
             RetentionCheckIntervalMs = configs.GetLong("log.retention.check.interval.ms"),
             ProducerIdExpirationMs = configs.GetLong("producer.id.expiration.ms"),
             ProducerIdExpirationCheckIntervalMs = configs.GetLong("producer.id.expiration.check.interval.ms"),

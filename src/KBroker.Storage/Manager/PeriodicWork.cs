@@ -29,7 +29,7 @@ internal sealed class PeriodicWork(LogSet set, LogCheckpointing checkpointing) :
         var nowMs = set.Context.NowMs;
         foreach (var (_, log) in set.Logs)
         {
-            var isDue = log.LogEndOffset > log.RecoveryPoint && nowMs - log.LastFlushMs >= log.Config.FlushMs;
+            var isDue = nowMs - log.LastFlushMs >= log.Config.FlushMs && log.LogEndOffset > log.RecoveryPoint;
             if (isDue && !log.Directory.IsOffline)
                 log.FlushSoon();
         }
