@@ -65,7 +65,7 @@ internal sealed class AcksRun(Settings settings)
 
     private void Round(List<BrokerProcess> brokers, bool warmUp)
     {
-        foreach (var load in Loads)
+        foreach (var load in Loads.Where(l => l.Name.Contains(settings.Load, StringComparison.Ordinal)))
         {
             foreach (var broker in brokers)
             {
@@ -77,7 +77,10 @@ internal sealed class AcksRun(Settings settings)
             }
 
             if (settings.Targets.Contains("raw"))
-                Add(load, "raw write+fdatasync", Raw(load), warmUp);
+            {
+                Add(load, "raw write+fdatasync", Raw(load, isTogether: false), warmUp);
+                if (load.Partitions > 1) Add(load, "raw write+syncfs", Raw(load, isTogether: true), warmUp);
+            }
         }
     }
 
@@ -193,7 +196,7 @@ internal sealed class AcksRun(Settings settings)
     /// One thread appends what all producers could have under way, spread over the partitions' files, and flushes the
     /// files, again and again: group commit without a broker.
     /// </summary>
-    private Figures Raw(Load load)
+    private Figures Raw(Load load, bool isTogether)
     {
         byte[] batch = Batch(load, new Random(1));
         string folder = Path.Combine(settings.Directory, $"kbroker-acks-{Environment.ProcessId}");
@@ -213,7 +216,8 @@ internal sealed class AcksRun(Settings settings)
             {
                 double started = clock.Elapsed.TotalMilliseconds;
                 for (int i = 0; i < underWay; i++) files[requests++ % files.Length].Write(batch);
-                foreach (var file in files.Take(underWay)) Fdatasync(file);
+                if (isTogether) Check(NativeFile.Syncfs(files[0].SafeFileHandle));
+                else foreach (var file in files.Take(underWay)) Check(NativeFile.Fdatasync(file.SafeFileHandle));
                 latencies.Add(clock.Elapsed.TotalMilliseconds - started);
             }
 
@@ -226,9 +230,9 @@ internal sealed class AcksRun(Settings settings)
         }
     }
 
-    private static void Fdatasync(FileStream file)
+    private static void Check(int result)
     {
-        if (NativeFile.Fdatasync(file.SafeFileHandle) != 0) throw new IOException("fdatasync failed");
+        if (result != 0) throw new IOException("a flush failed");
     }
 
     private void Add(Load load, string kind, Figures figures, bool warmUp)

@@ -31,6 +31,7 @@ internal sealed record Settings
           --partitions 1,100,1000,5000    how many (partitions; for open the default is 1000,2500,5000,10000)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --seconds 3                     time of one measurement (acks)
+          --load TEXT                     only the loads whose name has this in it (acks)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -51,6 +52,7 @@ internal sealed record Settings
     internal int FetchBytes { get; init; } = 4096 * 1024;
     internal int LingerBytes { get; init; } = 256 * 1024;
     internal int Seconds { get; init; } = 3;
+    internal string Load { get; init; } = "";
     internal int Rounds { get; init; } = 3;
     internal int[] Partitions { get; init; } = [];
     internal string? KafkaHome { get; init; }
@@ -100,6 +102,7 @@ internal sealed record Settings
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
         "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
         "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
+        "--load" => this with { Load = value },
         "--seconds" => this with { Seconds = Number(value) },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },

@@ -184,6 +184,31 @@ public sealed class GroupFlushTests
     }
 
     [Fact]
+    public void The_recovery_point_stays_within_a_log_that_is_cut_while_it_is_flushed()
+    {
+        var files = new FaultInjectingFileSystem(new PhysicalFileSystem());
+        using var storage = new TestStorage(files: files);
+        storage.AppendOk(TestStorage.Batch(3));
+        storage.AppendOk(TestStorage.Batch(2));
+        var cut = new Thread(() => storage.Log.TruncateTo(3));
+        files.Fault = (operation, path) =>
+        {
+            if (operation == FileOperation.Flush && path.EndsWith(".log", StringComparison.Ordinal)
+                && cut.ThreadState == ThreadState.Unstarted)
+            {
+                cut.Start();
+                // It must wait for this flush; one that does not is done by then.
+                cut.Join(TimeSpan.FromMilliseconds(300));
+            }
+
+            return null;
+        };
+        storage.Log.Flush();
+        cut.Join();
+        Assert.Equal((3, 3), (storage.Log.LogEndOffset, storage.Log.RecoveryPoint));
+    }
+
+    [Fact]
     public void A_joint_flush_that_costs_too_much_is_not_tried_again_for_a_while()
     {
         var clock = new ManualClock(0);

@@ -300,7 +300,8 @@ public sealed class PartitionLog
                 return;
             try
             {
-                _trimmer.TruncateTo(Math.Max(offset, LogStartOffset));
+                // A flush that ends later would move the recovery point behind the new end.
+                _state.Flush.BetweenFlushes(() => _trimmer.TruncateTo(Math.Max(offset, LogStartOffset)));
             }
             catch (Exception exception) when (LogState.IsFailure(exception))
             {
