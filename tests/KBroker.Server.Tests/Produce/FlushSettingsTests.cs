@@ -6,7 +6,7 @@ using KBroker.Storage;
 
 namespace KBroker.Server.Tests.Produce;
 
-/// <summary>When records reach stable storage, and who waits for it: kbroker.flush.acks.all and Kafka's settings.</summary>
+/// <summary>When records reach stable storage, and who waits for it.</summary>
 public sealed class FlushSettingsTests
 {
     private const sbyte Topic = 2;
