@@ -114,7 +114,8 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner, string? trashP
 
     /// <summary>Forgets what is not on stable storage. All files must be closed.</summary>
     /// <param name="luck">Decides how much of it is there all the same; null: nothing.</param>
-    public void CutPower(Random? luck = null) => _model.CutPower(luck);
+    /// <param name="outOfOrder">Whether names may become stable in another order than they were changed.</param>
+    public void CutPower(Random? luck = null, bool outOfOrder = false) => _model.CutPower(luck, outOfOrder);
 
     private void Check(FileOperation operation, string path)
     {

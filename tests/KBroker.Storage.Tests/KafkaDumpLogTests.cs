@@ -64,10 +64,10 @@ public sealed class KafkaDumpLogTests
         Assert.Equal(indexes.Length, sanity.Split("passed sanity check").Length - 1);
     }
 
-    private static int Lines(string output, string start) =>
+    internal static int Lines(string output, string start) =>
         output.Split('\n').Count(l => l.StartsWith(start, StringComparison.Ordinal));
 
-    private static string? FindTool()
+    internal static string? FindTool()
     {
         var homes = new List<string?> { Environment.GetEnvironmentVariable("KAFKA_HOME") };
         for (var at = new DirectoryInfo(AppContext.BaseDirectory); at is not null; at = at.Parent)
@@ -76,7 +76,7 @@ public sealed class KafkaDumpLogTests
             .FirstOrDefault(File.Exists);
     }
 
-    private static string Run(string tool, params string[] arguments)
+    internal static string Run(string tool, params string[] arguments)
     {
         var start = new ProcessStartInfo(tool, arguments)
         {

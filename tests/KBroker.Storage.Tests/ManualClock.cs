@@ -5,9 +5,20 @@ namespace KBroker.Storage.Tests;
 /// </summary>
 internal sealed class ManualClock(long nowMs) : TimeProvider
 {
+    private readonly Lock _lock = new();
     private readonly List<ManualTimer> _timers = [];
 
     public long NowMs { get; private set; } = nowMs;
+
+    /// <summary>Timers that wait.</summary>
+    public int TimerCount
+    {
+        get
+        {
+            lock (_lock)
+                return _timers.Count;
+        }
+    }
 
     public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(NowMs);
 
@@ -25,10 +36,18 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
     public void Advance(long ms)
     {
         NowMs += ms;
-        while (_timers.Find(t => t.DueMs <= NowMs) is { } due)
-        {
-            _timers.Remove(due);
+        while (TakeDue() is { } due)
             due.Callback(due.State);
+    }
+
+    private ManualTimer? TakeDue()
+    {
+        lock (_lock)
+        {
+            var due = _timers.Find(t => t.DueMs <= NowMs);
+            if (due is not null)
+                _timers.Remove(due);
+            return due;
         }
     }
 
@@ -42,15 +61,22 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
 
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            clock._timers.Remove(this);
-            if (dueTime == Timeout.InfiniteTimeSpan)
+            lock (clock._lock)
+            {
+                clock._timers.Remove(this);
+                if (dueTime == Timeout.InfiniteTimeSpan)
+                    return true;
+                DueMs = clock.NowMs + (long)dueTime.TotalMilliseconds;
+                clock._timers.Add(this);
                 return true;
-            DueMs = clock.NowMs + (long)dueTime.TotalMilliseconds;
-            clock._timers.Add(this);
-            return true;
+            }
         }
 
-        public void Dispose() => clock._timers.Remove(this);
+        public void Dispose()
+        {
+            lock (clock._lock)
+                clock._timers.Remove(this);
+        }
 
         public ValueTask DisposeAsync()
         {

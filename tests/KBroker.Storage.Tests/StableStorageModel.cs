@@ -172,12 +172,23 @@ internal sealed class StableStorageModel(string? trashParent = null)
 
     /// <summary>Brings the real tree to what is stable. All files are closed.</summary>
     /// <param name="luck">Decides how much of what is not stable is there all the same; null: nothing.</param>
-    public void CutPower(Random? luck)
+    /// <param name="outOfOrder">Names that are not stable may be there without those changed before them, which no
+    /// journal would do, but nothing promises.</param>
+    public void CutPower(Random? luck, bool outOfOrder = false)
     {
         lock (_lock)
         {
             foreach (var node in Reachable().ToList())
+            {
+                if (outOfOrder && luck is not null && node.IsDirectory)
+                {
+                    node.Pending.RemoveAll(_ => luck.Next(2) == 0);
+                    node.MakeStable(node.Pending.Count);
+                }
+
                 TryLuck(node, luck);
+            }
+
             foreach (var directory in Reachable().Where(static n => n.IsDirectory).ToList())
             {
                 foreach (var (name, node) in directory.Current.ToList())

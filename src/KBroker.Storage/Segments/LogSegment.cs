@@ -142,7 +142,7 @@ internal sealed class LogSegment : IDisposable
             if (!_maxTimestampKnown)
                 _maxTimestamp = FindMaxTimestamp();
             _maxTimestampKnown = true;
-            if (header.MaxTimestamp > _maxTimestamp.Timestamp)
+            if (HasLaterRecord(header, _maxTimestamp))
                 _maxTimestamp = new TimeIndexEntry(header.MaxTimestamp, header.LastOffset);
         }
 
@@ -398,6 +398,10 @@ internal sealed class LogSegment : IDisposable
         return scanner.Header.MaxTimestamp;
     }
 
+    /// <summary>A batch that compaction emptied keeps the timestamp it had, but there is no record to be found.</summary>
+    private static bool HasLaterRecord(in RecordBatchHeader header, TimeIndexEntry than) =>
+        header.MaxTimestamp > than.Timestamp && header.RecordsCount > 0;
+
     [SkipLocalsInit]
     private bool TryFindBatchWithoutIndex(long offset, int end, out int position, out RecordBatchHeader header)
     {
@@ -441,7 +445,7 @@ internal sealed class LogSegment : IDisposable
         {
             isConfirmed |= scanner.Header.LastOffset >= known.Offset && scanner.Header.BaseOffset <= known.Offset
                 && scanner.Header.MaxTimestamp == known.Timestamp;
-            if (scanner.Header.MaxTimestamp > max.Timestamp)
+            if (HasLaterRecord(scanner.Header, max))
                 max = new TimeIndexEntry(scanner.Header.MaxTimestamp, scanner.Header.LastOffset);
         }
 

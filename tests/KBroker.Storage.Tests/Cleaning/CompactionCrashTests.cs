@@ -9,7 +9,7 @@ public sealed class CompactionCrashTests
     [Theory]
     [InlineData(CrashKind.Kill)]
     [InlineData(CrashKind.PowerCut)]
-    [InlineData(CrashKind.PowerCutWithLuck)]
+    [InlineData(CrashKind.PowerCutOutOfOrder)]
     public void A_crash_after_any_file_operation_loses_no_key_and_brings_none_back(CrashKind kind)
     {
         var operations = Count();
@@ -22,7 +22,7 @@ public sealed class CompactionCrashTests
     {
         Kill,
         PowerCut,
-        PowerCutWithLuck,
+        PowerCutOutOfOrder,
     }
 
     private static int Count()
@@ -56,7 +56,11 @@ public sealed class CompactionCrashTests
         storage.Crash();
         files.Fault = null;
         if (kind != CrashKind.Kill)
-            files.CutPower(kind == CrashKind.PowerCutWithLuck ? new Random(operation) : null);
+        {
+            var isOutOfOrder = kind == CrashKind.PowerCutOutOfOrder;
+            files.CutPower(isOutOfOrder ? new Random(operation) : null, isOutOfOrder);
+        }
+
         try
         {
             storage.Reopen();
