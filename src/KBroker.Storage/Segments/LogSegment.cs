@@ -398,7 +398,7 @@ internal sealed class LogSegment : IDisposable
         return scanner.Header.MaxTimestamp;
     }
 
-    /// <summary>A batch that compaction emptied keeps the timestamp it had, but there is no record to be found.</summary>
+    /// <summary>A batch that compaction emptied keeps its timestamp, but there is no record to be found.</summary>
     private static bool HasLaterRecord(in RecordBatchHeader header, TimeIndexEntry than) =>
         header.MaxTimestamp > than.Timestamp && header.RecordsCount > 0;
 
