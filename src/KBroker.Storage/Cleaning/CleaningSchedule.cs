@@ -27,6 +27,10 @@ internal sealed class CleaningSchedule
             () => set.Context.Time.GetElapsedTime(Volatile.Read(ref _lastRun)).TotalMilliseconds;
     }
 
+    /// <summary>The logs that are left alone.</summary>
+    public IReadOnlyList<TopicPartition> UncleanablePartitions =>
+        [.. Uncleanable().Select(static u => u.Key.TopicPartition)];
+
     /// <summary>Takes the log that needs it most; <see cref="Done"/> gives it back.</summary>
     /// <param name="abort">Cancelled when its cleaning must stop.</param>
     /// <returns>What to clean; null when nothing needs it.</returns>

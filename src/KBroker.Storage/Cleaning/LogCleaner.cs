@@ -38,6 +38,12 @@ public sealed class LogCleaner
     /// <summary>The settings in force.</summary>
     public CleanerSettings Settings => Volatile.Read(ref _settings);
 
+    /// <summary>The logs that are left alone because they are damaged.</summary>
+    internal IReadOnlyList<TopicPartition> Uncleanable => _schedule.UncleanablePartitions;
+
+    /// <summary>What the last cleaning did; null before the first.</summary>
+    internal CleaningStats? LastStats { get; private set; }
+
     /// <summary>Starts the threads; high watermarks are known from now on.</summary>
     public void Start()
     {
@@ -123,6 +129,7 @@ public sealed class LogCleaner
 
     private void Report(PartitionLog log, long from, long to, CleaningStats stats)
     {
+        LastStats = stats;
         _set.Context.Metrics.Cleaner.Cleaned(stats);
         if (stats.InvalidRecords > 0)
         {
