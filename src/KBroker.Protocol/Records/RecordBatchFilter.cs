@@ -3,14 +3,23 @@ using System.Runtime.InteropServices;
 
 namespace KBroker.Protocol.Records;
 
-/// <summary>Says which records of a batch stay.</summary>
+/// <summary>
+/// Says which records of a batch stay. It is shown a few of them before it must judge the first, so that what it looks
+/// up in memory for each can be on its way.
+/// </summary>
 public interface IRecordFilter
 {
+    /// <summary>Shows a record that is to be judged soon.</summary>
+    /// <param name="slot">A number below <see cref="RecordBatchFilter.Window"/>, by which it will be named.</param>
+    /// <param name="record">The record; valid during the call.</param>
+    void Foresee(int slot, in RecordView record);
+
     /// <summary>Judges one record.</summary>
+    /// <param name="slot">As which it was shown.</param>
     /// <param name="header">Its batch.</param>
     /// <param name="record">The record; valid during the call.</param>
     /// <returns>Whether it stays.</returns>
-    bool Keep(in RecordBatchHeader header, in RecordView record);
+    bool Keep(int slot, in RecordBatchHeader header, in RecordView record);
 }
 
 /// <summary>What a filter sees of a record: nothing is copied.</summary>
@@ -56,6 +65,9 @@ public readonly record struct RecordBatchVerdict(int KeptCount, int ReadCount, b
 /// <param name="maxDecompressedBytes">The bound on the records of a compressed batch.</param>
 public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompressedBytes) : IDisposable
 {
+    /// <summary>The most records that are shown before the first of them is judged.</summary>
+    public const int Window = 16;
+
     private readonly PooledBuffer _decompressed = new();
     private readonly PooledBuffer _plain = new();
     private readonly PooledBuffer _compressed = new();
@@ -83,25 +95,26 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
         var kept = 0;
         var tombstones = false;
         var position = 0;
-        for (var i = 0; i < _header.RecordsCount; i++)
+        Span<ParsedRecord> window = stackalloc ParsedRecord[Window];
+        for (var left = _header.RecordsCount; left > 0; left -= window.Length)
         {
-            var start = position;
-            var body = NextBody(records, ref position);
-            RecordFields.Parse(body, out var fields);
-            var record = new RecordView
+            window = window[..Math.Min(left, window.Length)];
+            for (var slot = 0; slot < window.Length; slot++)
             {
-                Offset = _header.BaseOffset + fields.OffsetDelta,
-                HasKey = fields.KeyLength >= 0,
-                Key = fields.KeyLength > 0 ? body.Slice(fields.KeyStart, fields.KeyLength) : default,
-                HasValue = fields.ValueLength >= 0,
-                Value = fields.ValueLength > 0 ? body.Slice(fields.ValueStart, fields.ValueLength) : default,
-            };
-            if (!filter.Keep(_header, record))
-                continue;
-            Keep(start, position);
-            tombstones |= fields.ValueLength < 0;
-            _maxTimestamp = Math.Max(_maxTimestamp, _header.BaseTimestamp + fields.TimestampDelta);
-            kept++;
+                Parse(records, ref position, out window[slot]);
+                filter.Foresee(slot, View(records, window[slot]));
+            }
+
+            for (var slot = 0; slot < window.Length; slot++)
+            {
+                ref readonly var parsed = ref window[slot];
+                if (!filter.Keep(slot, _header, View(records, parsed)))
+                    continue;
+                Keep(parsed.Start, parsed.End);
+                tombstones |= parsed.Fields.ValueLength < 0;
+                _maxTimestamp = Math.Max(_maxTimestamp, _header.BaseTimestamp + parsed.Fields.TimestampDelta);
+                kept++;
+            }
         }
 
         if (position != records.Length)
@@ -164,6 +177,28 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
         var body = records.Slice(position, length);
         position += length;
         return body;
+    }
+
+    private static void Parse(ReadOnlySpan<byte> records, ref int position, out ParsedRecord parsed)
+    {
+        parsed.Start = position;
+        var body = NextBody(records, ref position);
+        parsed.Body = position - body.Length;
+        parsed.End = position;
+        RecordFields.Parse(body, out parsed.Fields);
+    }
+
+    private RecordView View(ReadOnlySpan<byte> records, in ParsedRecord parsed)
+    {
+        ref readonly var fields = ref parsed.Fields;
+        return new RecordView
+        {
+            Offset = _header.BaseOffset + fields.OffsetDelta,
+            HasKey = fields.KeyLength >= 0,
+            Key = records.Slice(parsed.Body + fields.KeyStart, Math.Max(0, fields.KeyLength)),
+            HasValue = fields.ValueLength >= 0,
+            Value = records.Slice(parsed.Body + fields.ValueStart, Math.Max(0, fields.ValueLength)),
+        };
     }
 
     private void Open(ReadOnlyMemory<byte> batch)
@@ -249,5 +284,14 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
             BaseSequence = _header.BaseSequence,
             RecordsCount = _verdict.KeptCount,
         };
+    }
+
+    /// <summary>Where a record and its fields lie.</summary>
+    private struct ParsedRecord
+    {
+        public int Start;
+        public int Body;
+        public int End;
+        public RecordFields Fields;
     }
 }

@@ -70,9 +70,17 @@ internal sealed class BatchCleaner(
 
     private struct Judge(OffsetMap map, bool isControl, bool dropsAll, bool isPastHorizon) : IRecordFilter
     {
+        private HashedKeys _keys;
+
         public int Invalid { get; private set; }
 
-        public bool Keep(in RecordBatchHeader header, in RecordView record)
+        public void Foresee(int slot, in RecordView record)
+        {
+            if (record.HasKey && !dropsAll && !isControl)
+                _keys[slot] = map.Foresee(record.Key);
+        }
+
+        public bool Keep(int slot, in RecordBatchHeader header, in RecordView record)
         {
             if (dropsAll)
                 return false;
@@ -84,7 +92,7 @@ internal sealed class BatchCleaner(
                 return false;
             }
 
-            return record.Offset >= map.Get(record.Key) && (record.HasValue || !isPastHorizon);
+            return record.Offset >= map.Get(_keys[slot]) && (record.HasValue || !isPastHorizon);
         }
     }
 }

@@ -1,5 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using KBroker.Protocol.Records;
 
 namespace KBroker.Storage.Cleaning;
 
@@ -49,16 +51,26 @@ internal sealed unsafe class OffsetMap : IDisposable
     /// <summary>The share of slots that are filled.</summary>
     public double Utilization => (double)Count / Slots;
 
+    /// <summary>The hash of a key that is asked for soon: its place in memory is on its way to the processor.</summary>
+    public HashedKey Foresee(ReadOnlySpan<byte> key)
+    {
+        ObjectDisposedException.ThrowIf(_slots is null, this);
+        var (low, high) = _hash.Compute(key);
+        if (Sse.IsSupported)
+            Sse.Prefetch0(_slots + Home(low));
+        return new HashedKey(low, high);
+    }
+
     /// <summary>Notes the newest offset of a key.</summary>
     /// <returns>False when the key is new and the map is full: nothing was noted.</returns>
-    public bool TryPut(ReadOnlySpan<byte> key, long offset)
+    public bool TryPut(HashedKey key, long offset)
     {
-        var slot = Find(key, out var low, out var high);
+        var slot = Find(key);
         if (slot->OffsetPlusOne == 0)
         {
             if (Count == _maxCount)
                 return false;
-            (slot->Low, slot->High) = (low, high);
+            (slot->Low, slot->High) = (key.Low, key.High);
             Count++;
         }
 
@@ -68,7 +80,7 @@ internal sealed unsafe class OffsetMap : IDisposable
     }
 
     /// <summary>The newest offset of a key; -1 when the map does not know the key.</summary>
-    public long Get(ReadOnlySpan<byte> key) => Find(key, out _, out _)->OffsetPlusOne - 1;
+    public long Get(HashedKey key) => Find(key)->OffsetPlusOne - 1;
 
     /// <summary>Notes that everything up to an offset was looked at.</summary>
     public void AdvanceTo(long offset) => LatestOffset = Math.Max(LatestOffset, offset);
@@ -79,16 +91,18 @@ internal sealed unsafe class OffsetMap : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ulong Home(ulong low) => Math.BigMul(low, (ulong)Slots, out _);
+
     /// <summary>The slot of a key, or the free one where it belongs.</summary>
-    private Slot* Find(ReadOnlySpan<byte> key, out ulong low, out ulong high)
+    private Slot* Find(HashedKey key)
     {
         ObjectDisposedException.ThrowIf(_slots is null, this);
-        (low, high) = _hash.Compute(key);
-        var index = Math.BigMul(low, (ulong)Slots, out _);
+        var index = Home(key.Low);
         while (true)
         {
             var slot = _slots + index;
-            if (slot->OffsetPlusOne == 0 || (slot->High == high && slot->Low == low))
+            if (slot->OffsetPlusOne == 0 || (slot->High == key.High && slot->Low == key.Low))
                 return slot;
             if (++index == (ulong)Slots)
                 index = 0;
@@ -109,4 +123,14 @@ internal sealed unsafe class OffsetMap : IDisposable
         public ulong High;
         public long OffsetPlusOne;
     }
+}
+
+/// <summary>The hash of a key, by which an <see cref="OffsetMap"/> knows it.</summary>
+internal readonly record struct HashedKey(ulong Low, ulong High);
+
+/// <summary>The hashes of the records that a filter was shown.</summary>
+[InlineArray(RecordBatchFilter.Window)]
+internal struct HashedKeys
+{
+    private HashedKey _first;
 }

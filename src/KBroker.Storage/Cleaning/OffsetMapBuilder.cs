@@ -65,12 +65,20 @@ internal sealed class OffsetMapBuilder(
     /// <summary>Puts the keys of a batch into the map.</summary>
     private struct Filler(OffsetMap map, long from) : IRecordFilter
     {
+        private HashedKeys _keys;
+
         public bool IsFull { get; private set; }
 
-        public bool Keep(in RecordBatchHeader header, in RecordView record)
+        public void Foresee(int slot, in RecordView record)
+        {
+            if (record.HasKey)
+                _keys[slot] = map.Foresee(record.Key);
+        }
+
+        public bool Keep(int slot, in RecordBatchHeader header, in RecordView record)
         {
             if (!IsFull && record.HasKey && record.Offset >= from)
-                IsFull = !map.TryPut(record.Key, record.Offset);
+                IsFull = !map.TryPut(_keys[slot], record.Offset);
             return false;
         }
     }

@@ -333,7 +333,11 @@ public sealed class RecordBatchTests
 
     private readonly struct KeepOffsets(long[] offsets) : IRecordFilter
     {
-        public bool Keep(in RecordBatchHeader header, in RecordView record) => offsets.Contains(record.Offset);
+        public void Foresee(int slot, in RecordView record) =>
+            Assert.InRange(slot, 0, RecordBatchFilter.Window - 1);
+
+        public bool Keep(int slot, in RecordBatchHeader header, in RecordView record) =>
+            offsets.Contains(record.Offset);
     }
 
     private sealed class FakeRegion(byte[] content) : IRecordsRegion
