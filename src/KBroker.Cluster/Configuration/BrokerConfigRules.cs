@@ -152,8 +152,9 @@ public static class BrokerConfigRules
         CheckCodec(broker, "share.coordinator.state.topic.compression.codec");
         CheckGroups(broker);
         CheckDirectories(broker);
-        if (CleanerConfigs.Check(broker) is { } problem)
-            throw new ConfigException(problem);
+        Require(
+            CleanerConfigs.HaveRoomForMaps(broker),
+            "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.");
     }
 
     /// <summary>

@@ -25,20 +25,11 @@ public static class CleanerConfigs
         };
     }
 
-    /// <summary>The rules that the configs keep together, whoever sets them.</summary>
-    internal static string? Check(BrokerConfigValues broker)
+    /// <summary>Whether each thread gets an offset map worth having.</summary>
+    internal static bool HaveRoomForMaps(BrokerConfigValues broker)
     {
         var settings = From(broker);
-        if (!settings.Enabled)
-            return null;
-        if (settings.DedupeBufferBytes / Math.Max(1, settings.Threads) <= LeastBytesPerThread)
-        {
-            return "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.";
-        }
-
-        return settings.LoadFactor is > 0 and <= 1
-            ? null
-            : "log.cleaner.io.buffer.load.factor must be above 0 and at most 1";
+        return settings.DedupeBufferBytes / Math.Max(1, settings.Threads) > LeastBytesPerThread;
     }
 
     /// <summary>The rules for a change at run time.</summary>

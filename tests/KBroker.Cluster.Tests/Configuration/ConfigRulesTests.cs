@@ -82,6 +82,7 @@ public sealed class ConfigRulesTests
     [InlineData("group.consumer.session.timeout.ms", "1", "group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms")]
     [InlineData("replica.lag.time.max.ms", "5", "requirement failed: replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent changes in ISR")]
     [InlineData("cordoned.log.dirs", "/x", "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /x")]
+    [InlineData("log.cleaner.dedupe.buffer.size", "1048576", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")]
     [InlineData("listener.name.a.max.connections", "x", "Invalid value x for configuration max.connections: Not a number of type INT")]
     public void A_broker_config_is_refused(string name, string value, string message)
     {
@@ -98,6 +99,9 @@ public sealed class ConfigRulesTests
     [InlineData(false, "ssl.keystore.type", "JKS", "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.type]")]
     [InlineData(false, "log.segment.bytes", "1", "Invalid value 1 for configuration log.segment.bytes: Value must be at least 1048576")]
     [InlineData(true, "log.retention.ms", "0", "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")]
+    [InlineData(true, "log.cleaner.threads", "0", "Log cleaner threads should be at least 1")]
+    [InlineData(true, "log.cleaner.threads", "3", "Log cleaner threads cannot be increased to more than double the current value 1")]
+    [InlineData(true, "log.cleaner.dedupe.buffer.size", "9", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")]
     public void A_change_at_run_time_is_refused(bool isDefault, string name, string value, string message)
     {
         var refused = Assert.Throws<ConfigException>(() => BrokerConfigRules.ValidateUpdate(
@@ -127,6 +131,6 @@ public sealed class ConfigRulesTests
         Assert.Throws<ConfigException>(() => BrokerConfigRules.ParseAddressLimits("127.0.0.1:x"));
     }
 
-    private static BrokerConfigValues With(params (string Name, string Value)[] settings) =>
+    internal static BrokerConfigValues With(params (string Name, string Value)[] settings) =>
         new(ConfigCatalog.Default, settings.ToDictionary(s => s.Name, s => s.Value));
 }
