@@ -30,7 +30,8 @@ internal static class CompactionRun
         foreach (var shape in Shapes())
             Measure(shape, 20, mapBytes);
         var only = Array.IndexOf(args, "--only");
-        foreach (var shape in Shapes().Where(s => only < 0 || s.Name.Contains(args[only + 1], StringComparison.Ordinal)))
+        foreach (var shape in Shapes()
+            .Where(s => only < 0 || s.Name.Contains(args[only + 1], StringComparison.Ordinal)))
         {
             var results = Enumerable.Range(0, rounds).Select(_ => Measure(shape, megabytes, mapBytes))
                 .OrderBy(static r => r.Ratio).ToList();

@@ -61,7 +61,11 @@ public sealed class CompactionInterruptionTests
     {
         using var storage = Dirty(out var files);
         Task? cut = null;
-        DuringCompaction(storage, files, whileExchanging ? IsExchange : IsWrite, () => cut = Task.Run(() => storage.Log.TruncateTo(10)));
+        DuringCompaction(
+            storage,
+            files,
+            whileExchanging ? IsExchange : IsWrite,
+            () => cut = Task.Run(() => storage.Log.TruncateTo(10)));
         await cut!.WaitAsync(Patience);
         Assert.True(storage.Log.LogEndOffset <= 10);
         var end = storage.Log.LogEndOffset;
@@ -252,7 +256,10 @@ public sealed class CompactionInterruptionTests
     /// <summary>Compacts, and does something before the first file operation of a kind.</summary>
     /// <returns>The number of operations.</returns>
     private static int DuringCompaction(
-        TestStorage storage, FaultInjectingFileSystem files, Func<FileOperation, string, int, bool> at, Action intervene)
+        TestStorage storage,
+        FaultInjectingFileSystem files,
+        Func<FileOperation, string, int, bool> at,
+        Action intervene)
     {
         var count = 0;
         var isDone = false;
