@@ -23,7 +23,7 @@ internal sealed class TestStorage : IDisposable
         Files = files ?? new PhysicalFileSystem();
         Inline = inline;
         Manager = OpenManager();
-        Manager.LoadLogs((_, _) => Config);
+        Load();
         Log = Manager.GetOrCreate(Partition, TopicId, Config);
     }
 
@@ -105,6 +105,21 @@ internal sealed class TestStorage : IDisposable
         return result;
     }
 
+    /// <summary>A marker that ends a transaction.</summary>
+    public static byte[] Marker(long producerId, ControlRecordType type, int coordinatorEpoch = 3)
+    {
+        using var builder = new RecordBatchBuilder(new RecordBatchOptions
+        {
+            ProducerId = producerId,
+            ProducerEpoch = 0,
+            IsTransactional = true,
+            IsControl = true,
+        });
+        builder.Append(
+            1_700_000_000_000, ControlRecord.Key(type), ControlRecord.EndTransactionValue(coordinatorEpoch));
+        return builder.Build().ToArray();
+    }
+
     public AppendResult Append(byte[] batch, int leaderEpoch = 0) =>
         Log.AppendAsLeader(new ReadOnlySequence<byte>(batch), leaderEpoch, AppendOptions.Client);
 
@@ -144,7 +159,7 @@ internal sealed class TestStorage : IDisposable
     public void Reopen()
     {
         Manager = OpenManager();
-        Manager.LoadLogs((_, _) => Config);
+        Load();
         Log = Manager.GetOrCreate(Partition, TopicId, Config);
     }
 
@@ -160,6 +175,9 @@ internal sealed class TestStorage : IDisposable
         if (_ownsRoot && Directory.Exists(Root))
             Directory.Delete(Root, recursive: true);
     }
+
+    private void Load() => Manager.LoadLogs(
+        (_, id) => id == TopicId || id.IsZero ? Config : null, static _ => TopicId);
 
     private LogManager OpenManager()
     {

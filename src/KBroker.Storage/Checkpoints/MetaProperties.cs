@@ -47,8 +47,21 @@ public sealed record MetaProperties(string ClusterId, int NodeId, Uuid Directory
         var node = values.GetValueOrDefault("node.id");
         if (!int.TryParse(node, CultureInfo.InvariantCulture, out var nodeId))
             throw new LogDirectoryException($"{path}: node.id '{node}' is not a number.");
-        var directoryId = values.TryGetValue("directory.id", out var id) ? Uuid.Parse(id) : Uuid.Zero;
-        return new MetaProperties(clusterId, nodeId, directoryId);
+        return new MetaProperties(clusterId, nodeId, DirectoryIdOf(path, values));
+    }
+
+    private static Uuid DirectoryIdOf(string path, Dictionary<string, string> values)
+    {
+        if (!values.TryGetValue("directory.id", out var id))
+            return Uuid.Zero;
+        try
+        {
+            return Uuid.Parse(id);
+        }
+        catch (FormatException exception)
+        {
+            throw new LogDirectoryException($"{path}: directory.id '{id}' is not an id.", exception);
+        }
     }
 
     /// <summary>Writes the file of a directory.</summary>

@@ -32,8 +32,8 @@ internal static class EpochCheck
             // Compaction may have removed the batch where the epoch began; then the next one may be of a later epoch.
             if (EpochAt(segments, start) is { } there && there < epoch)
                 return false;
-            if (start > startOffset && i > 0 && EpochAt(segments, start - 1, atOnce: true) is { } before
-                && before >= epoch)
+            if (start > startOffset && EpochAt(segments, start - 1, atOnce: true) is { } before
+                && (before >= epoch || (i == 0 && before >= 0)))
             {
                 return false;
             }
@@ -41,6 +41,10 @@ internal static class EpochCheck
 
         return true;
     }
+
+    /// <summary>Whether a batch of a new epoch begins at an offset.</summary>
+    public static bool BeginsAt(List<LogSegment> segments, long offset) =>
+        EpochAt(segments, offset) is not { } there || EpochAt(segments, offset - 1, atOnce: true) != there;
 
     /// <summary>Takes the epochs from the headers of all batches.</summary>
     [SkipLocalsInit]

@@ -48,11 +48,13 @@ internal sealed class LogLoader(
         var end = last?.NextOffset ?? _segments[^1].BaseOffset;
         CheckEnd(end, checkpoints, isClean);
         var start = Math.Max(logStart, _segments[0].BaseOffset);
+        if (epochsAreRead && checkpoints.AreStartsLost)
+            start = Math.Max(start, StartByEpochs(end));
+        else if (epochsAreRead && isClean)
+            CheckStart(start, end);
         if (!epochsAreRead || !EpochCheck.IsSound(epochs, _segments, last ?? LastBefore(), start))
             RebuildEpochs();
         epochs.TruncateFromEnd(end);
-        if (checkpoints.AreStartsLost && epochsAreRead)
-            start = Math.Max(start, StartByEpochs(end));
         epochs.TruncateFromStart(start);
         CheckTransactionIndexes(unflushed);
         LoadProducers(end, unflushed);
@@ -82,6 +84,17 @@ internal sealed class LogLoader(
             throw new CorruptLogException(active.File.Path, active.SizeInBytes,
                 $"the log ends with offset {end - 1}, but was closed with {checkpoints.RecoveryPoint - 1}");
         }
+    }
+
+    /// <summary>After a clean stop the epochs begin where the log does; neither file has a checksum.</summary>
+    private void CheckStart(long start, long end)
+    {
+        var byEpochs = StartByEpochs(end);
+        if (byEpochs <= start || EpochCheck.BeginsAt(_segments, byEpochs))
+            return;
+        throw new CorruptLogException(Path.Combine(path, EpochCache.FileName), 0,
+            $"the log starts at offset {byEpochs} by this file, at {start} by log-start-offset-checkpoint; remove this "
+            + "file if the other one is right");
     }
 
     private RecordBatchHeader? LastBefore()
