@@ -269,7 +269,8 @@ public sealed class FlippedBitTests
             }
         }
 
-        public int LastBatchPosition(string file) => _content[file].Length - 1 - FieldAt(file, _content[file].Length - 1);
+        public int LastBatchPosition(string file) =>
+            _content[file].Length - 1 - FieldAt(file, _content[file].Length - 1);
 
         /// <summary>Flips a bit, opens, and reads.</summary>
         /// <param name="file">Where.</param>
@@ -312,7 +313,7 @@ public sealed class FlippedBitTests
             }
         }
 
-        /// <summary>Flips a bit behind the recovery point: what is before its batch is there, and nothing behind.</summary>
+        /// <summary>Flips a bit behind the recovery point: the log ends before its batch.</summary>
         public void OpenTorn(string file, int position)
         {
             Restore(file, position, position % 8);

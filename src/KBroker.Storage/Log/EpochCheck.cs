@@ -9,13 +9,14 @@ namespace KBroker.Storage.Log;
 /// makes them anew from the batches.
 /// </summary>
 /// <remarks>
-/// Looked at are the last batch, and for each entry the batch where it begins and the one before. So the costs are a few
+/// Looked at are the last batch, and for each entry the batch where it begins and the one before. So it costs a few
 /// reads a log, and a wrong epoch or a wrong start of one is found where there are records to show it.
 /// </remarks>
 internal static class EpochCheck
 {
     /// <summary>Whether the epochs agree with the batches.</summary>
-    public static bool IsSound(EpochCache epochs, List<LogSegment> segments, in RecordBatchHeader? last, long startOffset)
+    public static bool IsSound(
+        EpochCache epochs, List<LogSegment> segments, in RecordBatchHeader? last, long startOffset)
     {
         if (last is not { } header || header.PartitionLeaderEpoch < 0)
             return true;

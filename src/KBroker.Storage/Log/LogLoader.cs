@@ -109,8 +109,8 @@ internal sealed class LogLoader(
     }
 
     /// <summary>
-    /// The start that the epochs tell, when log-start-offset-checkpoint cannot be read: every batch behind the start has
-    /// its epoch there, and the start is written to both.
+    /// The start that the epochs tell: every batch behind the start has its epoch there, and the start is written to
+    /// both files.
     /// </summary>
     private long StartByEpochs(long end)
     {

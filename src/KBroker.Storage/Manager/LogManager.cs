@@ -119,8 +119,8 @@ public sealed class LogManager : IDisposable
     }
 
     /// <summary>
-    /// Opens, or creates, the metadata log. What lies behind its recovery point is scanned; a directory that Kafka wrote
-    /// has none for it, and is scanned whole.
+    /// Opens, or creates, the metadata log. What lies behind its recovery point is scanned; Kafka writes none for it,
+    /// so after Kafka it is scanned whole.
     /// </summary>
     /// <param name="config">Its configs.</param>
     /// <param name="directory">Where (<c>metadata.log.dir</c>); null for the first directory.</param>

@@ -58,7 +58,8 @@ internal sealed class RecoveryProgress : IDisposable
             ? "no estimate yet"
             : FormattableString.Invariant($"about {elapsed.TotalSeconds / done * (_total - done):F0} s left");
         _logger.LogInformation(
-            "Log directory {Directory}: {Done} of {Total} partitions opened, {Megabytes} MB scanned in {Seconds} s; {Left}.",
+            "Log directory {Directory}: {Done} of {Total} partitions opened, {Megabytes} MB scanned in {Seconds} s; "
+            + "{Left}.",
             _directory,
             done,
             _total,
