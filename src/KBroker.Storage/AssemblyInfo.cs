@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
 
 [assembly: InternalsVisibleTo("KBroker.Storage.Tests")]
+[assembly: InternalsVisibleTo("KBroker.Cluster.Tests")]
 [assembly: InternalsVisibleTo("KBroker.Benchmarks")]

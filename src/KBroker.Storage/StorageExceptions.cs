@@ -26,11 +26,14 @@ public sealed class OffsetOutOfRangeException(string message) : Exception(messag
 /// <param name="file">The damaged file.</param>
 /// <param name="position">Where in it the damage starts, in bytes.</param>
 /// <param name="reason">What does not hold there.</param>
-public sealed class CorruptLogException(string file, long position, string reason)
-    : IOException($"{file} is damaged at position {position}: {reason}. It lies before the recovery point, so nothing "
-        + "was cut. Restore the file from a replica or a backup; or accept the loss, with the broker stopped: "
-        + "'kbroker log truncate' cuts the log there, moving the partition's directory away loses all of it.")
+/// <param name="remedy">What to do, where it is not the usual.</param>
+public sealed class CorruptLogException(string file, long position, string reason, string? remedy = null)
+    : IOException($"{file} is damaged at position {position}: {reason}. {remedy ?? UsualRemedy}")
 {
+    private const string UsualRemedy = "It lies before the recovery point, so nothing was cut. Restore the file from a "
+        + "replica or a backup; or accept the loss, with the broker stopped: 'kbroker log truncate' cuts the log there, "
+        + "moving the partition's directory away loses all of it.";
+
     /// <summary>The damaged file.</summary>
     public string File { get; } = file;
 

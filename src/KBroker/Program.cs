@@ -7,6 +7,7 @@ var root = new RootCommand("KBroker: a message broker that speaks the Apache Kaf
 {
     ServeCommand.Create(),
     ConfigsCommand.Create(),
+    LogCommand.Create(),
 };
 var help = root.Options.OfType<HelpOption>().Single();
 help.Action = new HelpWithDetails((SynchronousCommandLineAction)help.Action!);

@@ -81,9 +81,13 @@ public sealed class LocalMetadataLog : IMetadataLog
     private readonly MetadataPublisher _publisher;
     private readonly List<MetadataUpdate> _appended = [];
     private readonly QuorumVoters _voters;
+    private readonly List<string> _damagedSnapshots;
     private bool _hasOpenTransaction;
     private long _bytesSinceSnapshot;
     private long _lastSnapshotMs;
+    private ITimer? _snapshotTimer;
+    private readonly Lock _snapshotLock = new();
+    private bool _isClosed;
     private Task _snapshotTask = Task.CompletedTask;
     private volatile int _leaderEpoch = -1;
 
@@ -97,6 +101,9 @@ public sealed class LocalMetadataLog : IMetadataLog
         _voters = replay.Voters;
         _hasOpenTransaction = replay.HasOpenTransaction;
         _bytesSinceSnapshot = replay.BytesBehindSnapshot;
+        _damagedSnapshots = replay.DamagedSnapshots;
+        foreach (var name in _damagedSnapshots)
+            _logger.LogWarning("{File} cannot be read; an older one and the log took its place.", name);
         PendingImage = replay.Image with { ClusterId = options.ClusterId };
         _publisher = new MetadataPublisher(PendingImage, _logger);
     }
@@ -148,6 +155,7 @@ public sealed class LocalMetadataLog : IMetadataLog
         CrashPoint.Reached("metadata.leader-appended");
         _log.Flush();
         Publish();
+        StartSnapshotTimer();
         _logger.LogInformation(
             "Metadata log: leader of epoch {Epoch}, {Topics} topics, metadata.version {Version}, next offset {Offset}.",
             epoch, Image.Topics.Count, SupportedFeatures.MetadataVersionName(Image.Features.MetadataVersion),
@@ -239,6 +247,12 @@ public sealed class LocalMetadataLog : IMetadataLog
     /// <see cref="LogManager"/>.</summary>
     public async ValueTask CloseAsync()
     {
+        lock (_snapshotLock)
+        {
+            _isClosed = true;
+            _snapshotTimer?.Dispose();
+        }
+
         await _snapshotTask.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _codecs.Dispose();
     }
@@ -340,7 +354,7 @@ public sealed class LocalMetadataLog : IMetadataLog
             new AppendOptions { Origin = AppendOrigin.MetadataLog, CrcIsChecked = true });
         if (!result.IsSuccess)
             throw new StorageException($"The metadata log refused a batch: {result.Error} {result.ErrorMessage}");
-        _bytesSinceSnapshot += batch.Length;
+        Interlocked.Add(ref _bytesSinceSnapshot, batch.Length);
         return result.LastOffset;
     }
 
@@ -351,14 +365,31 @@ public sealed class LocalMetadataLog : IMetadataLog
         _appended.Clear();
     }
 
+    /// <summary>Time passes without commits, too.</summary>
+    private void StartSnapshotTimer()
+    {
+        if (_options.MaxSnapshotIntervalMs <= 0)
+            return;
+        var interval = TimeSpan.FromMilliseconds(Math.Min(_options.MaxSnapshotIntervalMs, int.MaxValue));
+        _snapshotTimer = _options.Time.CreateTimer(_ => SnapshotIfDue(), null, interval, interval);
+    }
+
     private void SnapshotIfDue()
     {
+        lock (_snapshotLock)
+            StartSnapshotIfDue();
+    }
+
+    private void StartSnapshotIfDue()
+    {
         var nowMs = NowMs;
-        var due = _bytesSinceSnapshot >= _options.MaxBytesBetweenSnapshots
-            || (_options.MaxSnapshotIntervalMs > 0 && nowMs - _lastSnapshotMs >= _options.MaxSnapshotIntervalMs);
-        if (!due || !_snapshotTask.IsCompleted)
+        var bytes = Interlocked.Read(ref _bytesSinceSnapshot);
+        var due = bytes >= _options.MaxBytesBetweenSnapshots
+            || (_options.MaxSnapshotIntervalMs > 0 && bytes > 0
+                && nowMs - _lastSnapshotMs >= _options.MaxSnapshotIntervalMs);
+        if (!due || _isClosed || !_snapshotTask.IsCompleted)
             return;
-        _bytesSinceSnapshot = 0;
+        Interlocked.Exchange(ref _bytesSinceSnapshot, 0);
         _lastSnapshotMs = nowMs;
         _snapshotTask = (_options.RunInBackground ?? Task.Run)(() =>
         {

@@ -12,7 +12,7 @@ internal sealed class MetadataReplay
 
     private readonly List<IMessage> _transaction = [];
     private bool _inTransaction;
-    private readonly MetadataDelta _delta = new(MetadataImage.Empty);
+    private MetadataDelta _delta = new(MetadataImage.Empty);
     private MetadataProvenance _provenance = MetadataProvenance.Empty;
 
     private MetadataReplay()
@@ -31,6 +31,9 @@ internal sealed class MetadataReplay
     /// <summary>Bytes of the log behind the snapshot.</summary>
     public long BytesBehindSnapshot { get; private set; }
 
+    /// <summary>File names of newer snapshots that cannot be read.</summary>
+    public List<string> DamagedSnapshots { get; } = [];
+
     /// <exception cref="InvalidMetadataException">Something cannot be read, or does not fit.</exception>
     public static MetadataReplay Run(PartitionLog log, IFileSystem files, CompressionCodecs codecs)
     {
@@ -41,23 +44,48 @@ internal sealed class MetadataReplay
         return replay;
     }
 
+    /// <summary>
+    /// The newest snapshot that can be read and that the log goes on from; without one, the log from its beginning, as
+    /// long as that is there.
+    /// </summary>
     private long ReplaySnapshot(PartitionLog log, IFileSystem files, CompressionCodecs codecs)
     {
         var snapshots = SnapshotFile.List(files, log.Path);
-        if (snapshots.Count == 0)
-            return log.LogStartOffset == 0 ? 0 : throw new InvalidMetadataException(
-                $"{log.Path} begins at offset {log.LogStartOffset}, and there is no snapshot of what was before.");
-        var id = snapshots[^1];
-        if (id.EndOffset < log.LogStartOffset || id.EndOffset > log.LogEndOffset)
-            throw new InvalidMetadataException(
-                $"{log.Path}: the newest snapshot ends at offset {id.EndOffset}, but the log has only the offsets "
-                + $"{log.LogStartOffset} to {log.LogEndOffset}.");
-        var content = SnapshotFile.Read(files, Path.Combine(log.Path, id.FileName), codecs);
+        InvalidMetadataException? problem = null;
+        for (var i = snapshots.Count - 1; i >= 0; i--)
+        {
+            var id = snapshots[i];
+            if (id.EndOffset < log.LogStartOffset || id.EndOffset > log.LogEndOffset)
+            {
+                throw problem ?? new InvalidMetadataException(
+                    $"{log.Path}: the newest snapshot ends at offset {id.EndOffset}, but the log has only the offsets "
+                    + $"{log.LogStartOffset} to {log.LogEndOffset}.");
+            }
+
+            try
+            {
+                ReplaySnapshot(SnapshotFile.Read(files, Path.Combine(log.Path, id.FileName), codecs), id);
+                return id.EndOffset;
+            }
+            catch (InvalidMetadataException exception)
+            {
+                problem ??= exception;
+                DamagedSnapshots.Add(id.FileName);
+            }
+        }
+
+        return log.LogStartOffset == 0 ? 0 : throw problem ?? new InvalidMetadataException(
+            $"{log.Path} begins at offset {log.LogStartOffset}, and there is no snapshot of what was before.");
+    }
+
+    private void ReplaySnapshot(SnapshotContent content, SnapshotId id)
+    {
+        var delta = new MetadataDelta(MetadataImage.Empty);
+        foreach (var record in content.Records)
+            Replay(delta, record, id.FileName);
+        _delta = delta;
         Voters = content.Voters;
         _provenance = new MetadataProvenance(id.EndOffset - 1, id.Epoch, content.LastContainedTimestampMs);
-        foreach (var record in content.Records)
-            Replay(record, id.FileName);
-        return id.EndOffset;
     }
 
     private void ReplayLog(PartitionLog log, long position, CompressionCodecs codecs)
@@ -74,6 +102,12 @@ internal sealed class MetadataReplay
                 // A read gives the whole batch that holds an offset; a snapshot may end within one.
                 if (batch.LastOffset < start)
                     continue;
+                if (batch.BaseOffset > position)
+                {
+                    throw new InvalidMetadataException(
+                        $"{log.Path}: offsets {position} to {batch.BaseOffset - 1} are missing.");
+                }
+
                 foreach (var (type, value) in batch.Control)
                     Voters = SnapshotFile.ReadVoters(Voters, type, value);
                 ReplayBatch(batch, start, log.Path);
@@ -123,11 +157,13 @@ internal sealed class MetadataReplay
         _inTransaction = false;
     }
 
-    private void Replay(IMessage record, string at)
+    private void Replay(IMessage record, string at) => Replay(_delta, record, at);
+
+    private static void Replay(MetadataDelta delta, IMessage record, string at)
     {
         try
         {
-            _delta.Replay(record);
+            delta.Replay(record);
         }
         catch (InvalidMetadataException e)
         {

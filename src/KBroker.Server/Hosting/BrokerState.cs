@@ -99,6 +99,8 @@ internal sealed class BrokerState
             partition => Metadata.Image.Topics.Find(partition.Topic)?.Id ?? Uuid.Zero,
             DirectoryOf);
         _metadata.BecomeLeader();
+        // From here on damage in what was replayed is known as such, and not taken for a torn end.
+        Logs.CheckpointRecoveryPoints();
         _assignments = new DirectoryAssignments(_options.NodeId, _loggers.CreateLogger<DirectoryAssignments>());
         Partitions = new PartitionRegistry(
             Logs, Configs, _options.NodeId, Delayed, _loggers.CreateLogger<PartitionRegistry>(), _assignments);

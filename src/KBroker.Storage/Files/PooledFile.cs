@@ -18,6 +18,7 @@ internal sealed class PooledFile : IStorageFile
     private readonly Lock _lock = new();
     private readonly IFileSystem _files;
     private readonly PooledFileSystem? _pool;
+    private readonly bool _isMadeAnew;
     private string _path;
     private IStorageFile? _file;
     private FileStream? _stream;
@@ -27,11 +28,18 @@ internal sealed class PooledFile : IStorageFile
     private bool _isDirty;
     private bool _isGone;
 
-    public PooledFile(IFileSystem files, string path)
+    /// <summary>Creates a file that is not open yet.</summary>
+    /// <param name="files">Where it lies; kept within bounds when that is a pool.</param>
+    /// <param name="path">Full path.</param>
+    /// <param name="isMadeAnew">
+    /// What it holds can be made anew from other files, so it need not be flushed before it is closed.
+    /// </param>
+    public PooledFile(IFileSystem files, string path, bool isMadeAnew = false)
     {
         _files = files;
         _pool = files as PooledFileSystem;
         _path = path;
+        _isMadeAnew = isMadeAnew;
     }
 
     /// <summary>Full path; follows a rename.</summary>
@@ -147,7 +155,7 @@ internal sealed class PooledFile : IStorageFile
         }
         catch (IOException exception)
         {
-            Volatile.Write(ref _isDirty, true);
+            Volatile.Write(ref _isDirty, !_isMadeAnew);
             Volatile.Write(ref _failure, exception);
             throw;
         }
@@ -292,7 +300,8 @@ internal sealed class PooledFile : IStorageFile
     // Behind the write, because a flush may have taken the mark away while it ran.
     private void ExitDirty()
     {
-        Volatile.Write(ref _isDirty, true);
+        if (!_isMadeAnew)
+            Volatile.Write(ref _isDirty, true);
         Exit();
     }
 

@@ -139,7 +139,9 @@ internal abstract class SparseIndex : IDisposable
     {
         lock (_lock)
         {
-            OpenFile.SetLength(0);
+            // Most have nothing in them, or are not there: a start after a crash must not touch thousands of those.
+            if (_files.FileExists(Path) && OpenFile.Length > 0)
+                OpenFile.SetLength(0);
             _loaded = false;
         }
     }
@@ -215,7 +217,7 @@ internal abstract class SparseIndex : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            _file ??= new PooledFile(_files, Path);
+            _file ??= new PooledFile(_files, Path, isMadeAnew: true);
             _file.Open(FileOpenMode.OpenOrCreate);
             return _file;
         }

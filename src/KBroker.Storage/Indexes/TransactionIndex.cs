@@ -34,7 +34,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         BinaryPrimitives.WriteInt64BigEndian(entry[26..], transaction.LastStableOffset);
         lock (_lock)
         {
-            _file ??= new PooledFile(files, _path);
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
             _file.Open(FileOpenMode.OpenOrCreate);
             _file.Write(entry, _file.Length / EntrySize * EntrySize);
         }
@@ -48,7 +48,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         {
             if (_file is null && !files.FileExists(_path))
                 return result;
-            _file ??= new PooledFile(files, _path);
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
             Span<byte> entry = stackalloc byte[EntrySize];
             for (long position = 0; _file.Read(entry, position) == EntrySize; position += EntrySize)
             {
@@ -70,7 +70,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         {
             if (_file is null && !files.FileExists(_path))
                 return true;
-            _file ??= new PooledFile(files, _path);
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
             Span<byte> version = stackalloc byte[sizeof(short)];
             var length = _file.Length;
             for (long position = 0; position + EntrySize <= length; position += EntrySize)
@@ -97,7 +97,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         {
             if (_file is null && !files.FileExists(_path))
                 return;
-            _file ??= new PooledFile(files, _path);
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
             _file.SetLength(0);
         }
     }

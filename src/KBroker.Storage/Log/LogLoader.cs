@@ -44,7 +44,7 @@ internal sealed class LogLoader(
         var unflushed = isClean ? CheckIndexes(checkpoints) : Recover(checkpoints.RecoveryPoint, logStart);
         if (_segments.Count == 0)
             AddEmptySegment(logStart);
-        var last = _segments[^1].ReadLastHeader();
+        var last = ReadLastHeader(checkpoints, ref isClean, ref unflushed);
         var end = last?.NextOffset ?? _segments[^1].BaseOffset;
         CheckEnd(end, checkpoints, isClean);
         var start = Math.Max(logStart, _segments[0].BaseOffset);
@@ -62,6 +62,24 @@ internal sealed class LogLoader(
             segment.CloseFiles();
         return new LoadedLog(
             [.. _segments], end, start, isClean ? end : Math.Min(checkpoints.RecoveryPoint, end), unflushed);
+    }
+
+    /// <summary>Bytes behind the end of a closed log were never its own: they are scanned, and cut, as after a
+    /// crash.</summary>
+    private RecordBatchHeader? ReadLastHeader(
+        in LogCheckpoints checkpoints, ref bool isClean, ref LogSegment[] unflushed)
+    {
+        try
+        {
+            return _segments[^1].ReadLastHeader();
+        }
+        catch (CorruptLogException) when (isClean && checkpoints.IsRecoveryPointKnown)
+        {
+            isClean = false;
+        }
+
+        unflushed = Recover(checkpoints.RecoveryPoint, checkpoints.LogStartOffset);
+        return _segments[^1].ReadLastHeader();
     }
 
     /// <summary>The start is on stable storage only after everything before it is, so it cannot lie behind the
@@ -93,8 +111,9 @@ internal sealed class LogLoader(
         if (byEpochs <= start || EpochCheck.BeginsAt(_segments, byEpochs))
             return;
         throw new CorruptLogException(Path.Combine(path, EpochCache.FileName), 0,
-            $"the log starts at offset {byEpochs} by this file, at {start} by log-start-offset-checkpoint; remove this "
-            + "file if the other one is right");
+            $"the log starts at offset {byEpochs} by this file, at {start} by log-start-offset-checkpoint",
+            "Nothing was changed. With the broker stopped, remove this file if the other one is right; else write "
+            + $"the line '{Path.GetFileName(path)}', its last dash a space, and {byEpochs} into the other one.");
     }
 
     private RecordBatchHeader? LastBefore()

@@ -176,7 +176,9 @@ internal sealed class LogDirectoryLoader(
         }
 
         throw new CorruptLogException(
-            Path.Combine(path, PartitionMetadataFile.FileName), 0, $"topic_id {found} is nearly, but not, {expected}");
+            Path.Combine(path, PartitionMetadataFile.FileName), 0, $"topic_id {found} is nearly, but not, {expected}",
+            "Nothing was changed. Remove the file, with the broker stopped: the topic's id is then taken from the "
+            + "metadata.");
     }
 
     /// <summary>The checkpoint of a log that is gone would be taken for that of a new one of its name.</summary>

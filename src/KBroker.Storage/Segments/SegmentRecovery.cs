@@ -21,6 +21,7 @@ internal readonly record struct RecoveredSegment(long NextOffset, long CutBytes,
 internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, int indexIntervalBytes)
 {
     private const int ChunkBytes = 1024 * 1024;
+    private bool _isBelowRecoveryPoint;
 
     /// <summary>Called with the header of every batch scanned.</summary>
     public Action<RecordBatchHeader>? OnBatch { get; init; }
@@ -46,7 +47,7 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
             ArrayPool<byte>.Shared.Return(buffer);
         }
 
-        if (problem is not null && nextOffset < recoveryPoint)
+        if (problem is not null && (nextOffset < recoveryPoint || _isBelowRecoveryPoint))
             throw new CorruptLogException(segment.File.Path, position, problem);
         return new RecoveredSegment(nextOffset, length - position, problem);
     }
@@ -86,7 +87,10 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
 
     private string? Judge(in RecordBatchHeader header, ReadOnlySpan<byte> batch, long nextOffset)
     {
-        if (header.BaseOffset < nextOffset || header.LastOffsetDelta < 0)
+        // Behind a wrong offset, which no checksum covers, come batches that were safe: they are not a torn end.
+        _isBelowRecoveryPoint = header.BaseOffset < recoveryPoint;
+        if (header.BaseOffset < nextOffset || header.LastOffsetDelta < 0
+            || header.LastOffset - segment.BaseOffset > int.MaxValue)
             return $"a batch with offsets {header.BaseOffset} to {header.LastOffset} follows offset {nextOffset - 1}";
         if (header.NextOffset <= recoveryPoint)
             return null;

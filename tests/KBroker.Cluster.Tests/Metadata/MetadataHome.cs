@@ -23,6 +23,13 @@ internal sealed class MetadataHome : IAsyncDisposable
 
     public string Directory { get; }
 
+    public IFileSystem Files { get; init; } = new PhysicalFileSystem();
+
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>How a snapshot is written in the background; null for a task.</summary>
+    public Func<Action, Task>? RunInBackground { get; init; }
+
     public string LogDirectory => Path.Combine(Directory, "__cluster_metadata-0");
 
     public LogManager Logs { get; private set; } = null!;
@@ -41,7 +48,7 @@ internal sealed class MetadataHome : IAsyncDisposable
     public LocalMetadataLog OpenLog()
     {
         _isStopped = false;
-        var files = new PhysicalFileSystem();
+        var files = Files;
         Logs = LogManager.Open(new LogManagerOptions
         {
             LogDirectories = [Directory],
@@ -59,13 +66,29 @@ internal sealed class MetadataHome : IAsyncDisposable
             MaxBytesBetweenSnapshots = Configs.GetLong("metadata.log.max.record.bytes.between.snapshots"),
             MaxRetentionBytes = Configs.GetLong("metadata.max.retention.bytes"),
             Files = files,
+            Time = Time,
+            RunInBackground = RunInBackground,
         });
+    }
+
+    /// <summary>Lets go of everything as a crash does.</summary>
+    public async Task CrashAsync()
+    {
+        _isStopped = true;
+        if (Controller is not null)
+            await Controller.DisposeAsync();
+        if (Log is not null)
+            await Log.CloseAsync();
+        Logs.Abandon();
     }
 
     /// <summary>Starts everything: this node leads, and is registered as controller and as broker.</summary>
     public async Task<MetadataHome> StartAsync(bool cleanShutdown = true)
     {
-        OpenLog().BecomeLeader();
+        OpenLog();
+        Logs.LoadLogs((_, _) => null);
+        Log.BecomeLeader();
+        Logs.CheckpointRecoveryPoints();
         Controller = await LocalController.StartAsync(new LocalControllerOptions
         {
             Log = Log,
