@@ -87,11 +87,14 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
 
     private string? Judge(in RecordBatchHeader header, ReadOnlySpan<byte> batch, long nextOffset)
     {
-        // Behind a wrong offset, which no checksum covers, come batches that were safe: they are not a torn end.
-        _isBelowRecoveryPoint = header.BaseOffset < recoveryPoint;
         if (header.BaseOffset < nextOffset || header.LastOffsetDelta < 0
             || header.LastOffset - segment.BaseOffset > int.MaxValue)
+        {
+            // Behind a wrong offset, which no checksum covers, come batches that were safe: they are not a torn end.
+            _isBelowRecoveryPoint = header.BaseOffset < recoveryPoint;
             return $"a batch with offsets {header.BaseOffset} to {header.LastOffset} follows offset {nextOffset - 1}";
+        }
+
         if (header.NextOffset <= recoveryPoint)
             return null;
         return Crc32C.Compute(batch[RecordBatchLayout.Attributes..]) == header.Crc
