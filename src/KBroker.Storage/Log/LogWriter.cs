@@ -118,6 +118,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
                 Roll();
             var segment = state.Segments.Active;
             segment.Append(work.BuildGather(), headers, work.TotalBytes, config.IndexIntervalBytes);
+            segment.LastWriteMs = nowMs;
             CrashPoint.Reached("append.indexed");
             for (var i = 0; i < headers.Length; i++)
                 Follow(segment, headers[i], work.Batches[i]);

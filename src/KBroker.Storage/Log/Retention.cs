@@ -50,6 +50,6 @@ internal static class Retention
     private static long AgeBase(LogSegment segment)
     {
         var timestamp = segment.MaxTimestamp.Timestamp;
-        return timestamp >= 0 ? timestamp : segment.CreatedMs;
+        return timestamp >= 0 ? timestamp : segment.LastWriteMs;
     }
 }

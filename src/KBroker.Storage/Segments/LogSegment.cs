@@ -31,12 +31,14 @@ internal sealed class LogSegment : IDisposable
     private bool _maxTimestampKnown;
     private TimeIndexEntry _maxTimestamp;
     private long _firstTimestamp = long.MinValue;
+    private long _lastWriteMs;
     private int _closed;
 
     private LogSegment(IFileSystem files, string directory, long baseOffset, long createdMs, string suffix)
     {
         BaseOffset = baseOffset;
         CreatedMs = createdMs;
+        _lastWriteMs = createdMs;
         File = new SegmentFile(files, PathOf(SegmentPaths.Log));
         OffsetIndex = new OffsetIndex(files, PathOf(SegmentPaths.OffsetIndex), baseOffset);
         TimeIndex = new TimeIndex(files, PathOf(SegmentPaths.TimeIndex), baseOffset);
@@ -50,6 +52,13 @@ internal sealed class LogSegment : IDisposable
 
     /// <summary>When the segment was created, or its file last written when it was opened.</summary>
     public long CreatedMs { get; }
+
+    /// <summary>When the log file was last written: the age of records that have no timestamp.</summary>
+    public long LastWriteMs
+    {
+        get => Volatile.Read(ref _lastWriteMs);
+        set => Volatile.Write(ref _lastWriteMs, value);
+    }
 
     public SegmentFile File { get; }
 
