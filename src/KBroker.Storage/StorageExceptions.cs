@@ -31,8 +31,8 @@ public sealed class CorruptLogException(string file, long position, string reaso
     : IOException($"{file} is damaged at position {position}: {reason}. {remedy ?? UsualRemedy}")
 {
     private const string UsualRemedy = "It lies before the recovery point, so nothing was cut. Restore the file from a "
-        + "replica or a backup; or accept the loss, with the broker stopped: 'kbroker log truncate' cuts the log there, "
-        + "moving the partition's directory away loses all of it.";
+        + "replica or a backup; or accept the loss, with the broker stopped: 'kbroker log truncate' cuts the log "
+        + "there, moving the partition's directory away loses all of it.";
 
     /// <summary>The damaged file.</summary>
     public string File { get; } = file;

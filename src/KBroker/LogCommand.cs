@@ -23,13 +23,13 @@ internal static class LogCommand
             Description = "The partition, as TOPIC-NUMBER; without it, all of the directory.",
         };
         var command = new Command(
-            "check", "Reads every record batch and its checksum. Changes nothing; exit code 1 when something is damaged.")
+            "check", "Reads every record batch and its checksum. Changes nothing; exit code 1 when one is damaged.")
         {
             directory,
             partition,
         };
-        command.SetAction(parsed => Guard(
-            () => Check(parsed.GetValue(directory)!, parsed.GetValue(partition), parsed.InvocationConfiguration.Output)));
+        command.SetAction(parsed => Guard(() => Check(
+            parsed.GetValue(directory)!, parsed.GetValue(partition), parsed.InvocationConfiguration.Output)));
         return command;
     }
 
@@ -42,7 +42,7 @@ internal static class LogCommand
             Required = true,
         };
         var command = new Command(
-            "truncate", "Cuts a log where its damage begins. What lies behind is lost: try a replica or a backup first.")
+            "truncate", "Cuts a log where its damage begins. What lies behind is lost: try a backup first.")
         {
             directory,
             partition,

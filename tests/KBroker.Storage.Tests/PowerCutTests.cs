@@ -77,7 +77,8 @@ public sealed class PowerCutTests
             promised.End = storage.Log.LogEndOffset;
             promised.OtherEnd = null;
             storage.Manager.Delete(Other);
-            promised.IsOtherDeleted = true;
+            // In a directory that has failed nothing is renamed; the metadata does not know the topic any more.
+            promised.IsOtherDeleted = !storage.Manager.Directories[0].IsOffline;
             storage.CloseCleanly();
             promised.IsOver = Volatile.Read(ref left) > 0;
         }

@@ -31,7 +31,10 @@ internal sealed class RecoveryProgress : IDisposable
         _time = time;
         _logger = logger;
         _started = time.GetTimestamp();
-        _timer = time.CreateTimer(static progress => ((RecoveryProgress)progress!).Tell(), this, Interval, Interval);
+        _timer = time.CreateTimer(
+            static progress => ((RecoveryProgress)progress!).Tell(), this, Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan);
+        _timer.Change(Interval, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Bytes of log files that were scanned.</summary>
@@ -53,6 +56,7 @@ internal sealed class RecoveryProgress : IDisposable
         var done = Volatile.Read(ref _done);
         if (done == _total)
             return;
+        _timer.Change(Interval, Timeout.InfiniteTimeSpan);
         var elapsed = Elapsed;
         var left = done == 0
             ? "no estimate yet"

@@ -79,7 +79,7 @@ public sealed class MetadataDamageTests
         string[] Snapshots() => Directory.GetFiles(home.LogDirectory, "*.checkpoint");
     }
 
-    /// <summary>Flips bits all over a file; a start shows the same topics, or is refused with the file's name.</summary>
+    /// <summary>Flips bits all over a file: a start shows the same topics, or is refused by name.</summary>
     /// <returns>How often it was refused.</returns>
     private static async Task<int> FlipAsync(bool clean, bool snapshot, string pattern)
     {
