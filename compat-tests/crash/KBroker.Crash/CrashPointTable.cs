@@ -10,6 +10,9 @@ internal enum PassedBy
     Start,
     StartAfterStop,
     Stop,
+
+    /// <summary>A move of a replica to another log directory, which the load does, too.</summary>
+    Move,
 }
 
 /// <summary>A place at which the test build of the broker can die.</summary>
@@ -29,6 +32,7 @@ internal sealed record CrashPlace(string Name, PassedBy By)
                 "start" => PassedBy.Start,
                 "start after a stop" => PassedBy.StartAfterStop,
                 "stop" => PassedBy.Stop,
+                "move" => PassedBy.Move,
                 var other => throw new InvalidDataException($"{file}: '{other}' is no part of a broker's life"),
             }))];
     }

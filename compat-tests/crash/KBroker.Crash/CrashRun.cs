@@ -54,6 +54,8 @@ internal sealed class CrashRun : IDisposable
         {
             if (plan.Place is { By: PassedBy.StartAfterStop })
                 Live(new CyclePlan(Death.Stop, 50, null, 0, null));
+            if (plan.Place is { Name: "move.recovered" })
+                Live(plan with { Place = new CrashPlace("move.source-flushed", PassedBy.Move), Pass = 1 });
             if (IsGood)
                 Live(plan);
         }

@@ -163,9 +163,12 @@ internal sealed class PartitionCheck(
 
         foreach (var record in found.Records)
         {
-            if (record.Key is { } key && tombstones.TryGetValue(key, out var tombstone) && tombstone > record.Offset)
+            if (found.Took < Observation.TombstonesStay && record.Key is { } key
+                && tombstones.TryGetValue(key, out var tombstone) && tombstone > record.Offset)
+            {
                 Problem($"resurrected: {PartitionHistory.Show(record.Id)} of key {key} at offset {record.Offset} is "
                     + $"there, its tombstone at {tombstone} is not");
+            }
         }
 
         foreach (var offset in facts.Keys)

@@ -58,4 +58,14 @@ internal readonly record struct FoundRecord(long Offset, RecordId? Id, string? K
 /// <param name="EndOffset">The end that was read up to.</param>
 /// <param name="Records">In the order of the log.</param>
 internal sealed record Observation(
-    long StartOffset, long StartOffsetAfter, long EndOffset, IReadOnlyList<FoundRecord> Records);
+    long StartOffset, long StartOffsetAfter, long EndOffset, IReadOnlyList<FoundRecord> Records)
+{
+    /// <summary>How long <c>delete.retention.ms</c> keeps a tombstone for readers.</summary>
+    public static readonly TimeSpan TombstonesStay = TimeSpan.FromSeconds(2);
+
+    /// <summary>
+    /// How long the look took. Who takes longer than <see cref="TombstonesStay"/> may read a record, and come too late
+    /// for its tombstone.
+    /// </summary>
+    public TimeSpan Took { get; init; }
+}

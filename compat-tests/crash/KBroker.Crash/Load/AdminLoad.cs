@@ -6,8 +6,8 @@ using KBroker.Protocol;
 namespace KBroker.Crash.Load;
 
 /// <summary>
-/// Creates and deletes topics (the same few names again and again), changes configs, deletes records: one operation
-/// after the other, each acknowledged, refused, or of unknown end because the broker died.
+/// Creates and deletes topics (the same few names again and again), changes configs, deletes records, moves replicas
+/// between the log directories: one operation after the other, each acknowledged, refused, or of unknown end because the broker died.
 /// </summary>
 internal sealed class AdminLoad : IDisposable
 {
@@ -143,13 +143,16 @@ internal sealed class AdminLoad : IDisposable
 
     private void One(Wire wire)
     {
-        switch (_random.Next(8))
+        switch (_random.Next(9))
         {
             case < 4:
                 CreateOrDelete(wire, _coming[_random.Next(Names)]);
                 break;
             case < 6:
                 ChangeConfig(wire);
+                break;
+            case 6:
+                Move(wire);
                 break;
             default:
                 Trim(wire);
@@ -205,6 +208,17 @@ internal sealed class AdminLoad : IDisposable
         _configAsked = value;
         wire.SetConfig(_topics.Safe.Name, ChangedConfig, value);
         (_config, _configAsked) = (value, null);
+        Interlocked.Increment(ref _done);
+    }
+
+    /// <summary>Where a replica is changes nothing of what clients see.</summary>
+    private void Move(Wire wire)
+    {
+        LoadTopic[] topics = [_topics.Safe, _topics.Compacted, _topics.Retained];
+        var topic = topics[_random.Next(topics.Length)];
+        var directories = _broker.LogDirectories;
+        wire.Move(
+            topic.Name, _random.Next(topic.Partitions.Count), directories[_random.Next(directories.Length)]);
         Interlocked.Increment(ref _done);
     }
 

@@ -29,6 +29,7 @@ internal sealed class ProducerLoad : IDisposable
     private readonly Thread _thread;
     private readonly List<(string Topic, int Partition, PartitionHistory History)> _targets;
     private volatile bool _stopping;
+    private volatile bool _held;
     private int _outstanding;
     private int _sequence;
     private long _acked;
@@ -73,6 +74,18 @@ internal sealed class ProducerLoad : IDisposable
 
     public string Name => $"p{_kind.Number} ({(_kind.IsIdempotent ? "idempotent" : $"acks={_kind.Acks}")})";
 
+    /// <summary>Whether it writes to a compacted topic.</summary>
+    public bool IsKeyed => _targets.Exists(static t => (t.History.Losses & Losses.Compaction) != 0);
+
+    /// <summary>Whether every record that was sent is acknowledged or has failed.</summary>
+    public bool IsSettled => Volatile.Read(ref _outstanding) == 0;
+
+    /// <summary>Sends nothing new until <see cref="Resume"/>.</summary>
+    public void Hold() => _held = true;
+
+    /// <summary>Goes on.</summary>
+    public void Resume() => _held = false;
+
     /// <summary>Sends no more, and waits for the acknowledgements; the broker runs.</summary>
     public void Finish(TimeSpan limit)
     {
@@ -93,7 +106,8 @@ internal sealed class ProducerLoad : IDisposable
     {
         while (!_stopping)
         {
-            for (var n = _random.Next(1, MostPerBurst); n > 0 && Volatile.Read(ref _outstanding) < MostOutstanding; n--)
+            var room = _held ? 0 : MostOutstanding - Volatile.Read(ref _outstanding);
+            for (var n = Math.Min(_random.Next(1, MostPerBurst), room); n > 0; n--)
                 Send();
             Thread.Sleep(Pause);
         }

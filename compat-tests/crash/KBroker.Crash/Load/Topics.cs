@@ -66,7 +66,7 @@ internal sealed class LoadTopics
         {
             configs["cleanup.policy"] = "compact";
             configs["min.cleanable.dirty.ratio"] = "0.05";
-            configs["delete.retention.ms"] = "100";
+            configs["delete.retention.ms"] = ((long)Observation.TombstonesStay.TotalMilliseconds).ToString();
         }
 
         return configs;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using KBroker.Crash.History;
 using KBroker.Protocol;
@@ -90,6 +91,16 @@ internal sealed class Wire(int port) : IDisposable
         return result.Configs[0].Value;
     }
 
+    /// <summary>Asks for a replica to be moved to another log directory; the move goes on by itself.</summary>
+    public void Move(string topic, int partition, string directory) => Throw(
+        Call<AlterReplicaLogDirsResponse>(
+            new AlterReplicaLogDirsRequest
+            {
+                Dirs = [new() { Path = directory, Topics = [new() { Name = topic, Partitions = [partition] }] }],
+            },
+            1).Results[0].Partitions[0].ErrorCode,
+        $"AlterReplicaLogDirs {topic}-{partition} to {directory}");
+
     /// <summary>DeleteRecords; the new low watermark comes back.</summary>
     public long DeleteRecords(string topic, int partition, long offset)
     {
@@ -132,6 +143,7 @@ internal sealed class Wire(int port) : IDisposable
     /// <summary>Reads a partition from its start to the end that it has now.</summary>
     public Observation ReadAll(string topic, int partition)
     {
+        var began = Stopwatch.GetTimestamp();
         var start = Offset(topic, partition, Earliest);
         var end = Offset(topic, partition, Latest);
         var records = new List<FoundRecord>();
@@ -155,7 +167,8 @@ internal sealed class Wire(int port) : IDisposable
                 throw new InvalidDataException($"{topic}-{partition}: nothing is read at {next}, the end is {end}");
         }
 
-        return new Observation(start, Offset(topic, partition, Earliest), end, records);
+        var startAfter = Offset(topic, partition, Earliest);
+        return new Observation(start, startAfter, end, records) { Took = Stopwatch.GetElapsedTime(began) };
     }
 
     public void Dispose()
