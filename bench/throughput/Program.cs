@@ -33,6 +33,9 @@ try
         case "acks":
             new AcksRun(settings).Run();
             return 0;
+        case "crossover":
+            new CrossoverRun(settings).Run();
+            return 0;
         case "sendfile":
             new SendfileRun(settings).Run();
             return 0;

@@ -14,6 +14,7 @@ internal sealed record Settings
           startup      process start to the first acknowledged produce, and idle memory
           open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
           acks         acks=1, acks=all with and without the flush, raw write+fdatasync, for several loads
+          crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           hold         starts the first target, prints port and pid, stops at end of input: for other tools
 
@@ -29,6 +30,7 @@ internal sealed record Settings
           --in-flight 8                   produce requests under way on a connection
           --fetch-kilobytes 4096          most bytes of one fetch
           --partitions 1,100,1000,5000    how many (partitions; for open the default is 1000,2500,5000,10000)
+          --answers 20000                 answers of a connection for each size (crossover)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --seconds 3                     time of one measurement (acks)
           --load TEXT                     only the loads whose name has this in it (acks)
@@ -50,6 +52,7 @@ internal sealed record Settings
     internal int Connections { get; init; } = 2;
     internal int InFlight { get; init; } = 8;
     internal int FetchBytes { get; init; } = 4096 * 1024;
+    internal int Answers { get; init; } = 20_000;
     internal int LingerBytes { get; init; } = 256 * 1024;
     internal int Seconds { get; init; } = 3;
     internal string Load { get; init; } = "";
@@ -101,6 +104,7 @@ internal sealed record Settings
         "--in-flight" => this with { InFlight = Number(value) },
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
         "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
+        "--answers" => this with { Answers = Number(value) },
         "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
         "--load" => this with { Load = value },
         "--seconds" => this with { Seconds = Number(value) },

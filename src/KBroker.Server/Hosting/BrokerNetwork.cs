@@ -44,6 +44,7 @@ internal sealed class BrokerNetwork(
             SocketSendBufferBytes = sockets.SendBufferBytes,
             SocketReceiveBufferBytes = sockets.ReceiveBufferBytes,
             SocketListenBacklogSize = sockets.ListenBacklogSize,
+            SendFileMinBytes = configs.GetInt("kbroker.sendfile.min.bytes"),
         };
         _metrics = new ServerMetrics(time);
         _server = new NetworkServer(

@@ -44,8 +44,8 @@ public sealed record NetworkOptions
     public int MaxRequestsInFlight { get; init; } = 32;
 
     /// <summary>
-    /// Not a Kafka property: file regions of fewer bytes are read and sent with the bytes around them, larger ones by
-    /// sendfile. See Net/README.md for the measurement behind the default.
+    /// <c>kbroker.sendfile.min.bytes</c>: file regions of fewer bytes are read and sent with the bytes around them,
+    /// larger ones by sendfile. See Net/README.md for the measurement behind the default.
     /// </summary>
     public int SendFileMinBytes { get; init; } = 16 * 1024;
 
