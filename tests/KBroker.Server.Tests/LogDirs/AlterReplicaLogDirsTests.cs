@@ -189,7 +189,7 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
             async () =>
             {
                 var source = new TestTopic(reader, "t", created.Id);
-                while (!stop.IsCancellationRequested || seen.Count < Volatile.Read(ref sent))
+                while (!producing.IsCompleted || seen.Count < Volatile.Read(ref sent))
                 {
                     var data = await source.FetchAsync(seen.Count, maxWaitMs: 100, partition: partition);
                     Assert.Equal(ErrorCode.None, data.ErrorCode);
