@@ -152,6 +152,40 @@ public sealed class ProducerTests
         Assert.Empty(storage.Log.GetAbortedTransactions(0, 2));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_read_names_the_aborted_transactions_of_its_region_and_few_behind_it(bool reopened)
+    {
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 20_000, IndexIntervalBytes = 1000 });
+        var begun = new List<long>();
+        for (var i = 0; i < 300; i++)
+        {
+            begun.Add(storage.AppendOk(TestStorage.ProducerBatch(i, 0, 0, 3, transactional: true)).FirstOffset);
+            var type = i % 10 == 0 ? ControlRecordType.Commit : ControlRecordType.Abort;
+            Assert.True(storage.Log.AppendAsLeader(new(Marker(i, type)), 0, AppendOptions.Coordinator).IsSuccess);
+        }
+
+        Assert.True(storage.Log.SegmentCount > 2);
+        if (reopened)
+        {
+            storage.CloseCleanly();
+            storage.Reopen();
+        }
+
+        for (long offset = 0; offset < storage.Log.LogEndOffset; offset += 13)
+        {
+            var read = storage.Log.Read(offset, 1500, long.MaxValue, minOneMessage: true);
+            using var records = read.Records;
+            var last = TestStorage.RecordsOf(records.ToArray())[^1].Offset;
+            var aborted = storage.Log.GetAbortedTransactions(offset, read);
+            var touched = begun.Index().Where(t => t.Index % 10 != 0 && t.Item + 3 >= offset && t.Item <= last);
+            Assert.Equal(touched.Select(static t => t.Item), aborted.Select(static a => a.FirstOffset)
+                .TakeWhile(first => first <= last));
+            Assert.InRange(aborted.Count, 0, touched.Count() + 20);
+        }
+    }
+
     private static byte[] Marker(long producerId, ControlRecordType type)
     {
         using var builder = new RecordBatchBuilder(

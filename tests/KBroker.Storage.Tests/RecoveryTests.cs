@@ -26,6 +26,24 @@ public sealed class RecoveryTests
     }
 
     [Fact]
+    public void Every_log_file_has_an_offset_index_beside_it_also_after_a_crash()
+    {
+        using var storage = new TestStorage(Small);
+        Check();
+        for (var i = 0; i < 20; i++)
+            storage.AppendOk(TestStorage.Batch(3));
+        storage.Crash();
+        Check();
+
+        void Check()
+        {
+            var logs = Directory.GetFiles(storage.LogPath, "*.log");
+            Assert.NotEmpty(logs);
+            Assert.All(logs, log => Assert.True(File.Exists(Path.ChangeExtension(log, ".index")), log));
+        }
+    }
+
+    [Fact]
     public void A_torn_tail_is_cut_at_the_last_whole_batch_wherever_it_is_torn()
     {
         using var template = new TestStorage();

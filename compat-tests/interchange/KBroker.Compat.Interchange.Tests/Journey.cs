@@ -15,6 +15,8 @@ internal sealed class Journey : IAsyncDisposable
     private BrokerProcess? _broker;
     private Portrait? _last;
     private bool _kafka;
+    private bool _wasClean = true;
+    private int _ended;
 
     private Journey(BrokerSite site) => Site = site;
 
@@ -91,6 +93,10 @@ internal sealed class Journey : IAsyncDisposable
     public async Task StopAsync()
     {
         Assert.Equal(_kafka ? 143 : 0, await Broker.StopAsync());
+        // What clients did while it ran may be worth a warning, but no error.
+        if (_kafka)
+            AssertNoComplaints(KafkaLog.Errors(Broker.Log));
+        _wasClean = true;
         await EndAsync();
     }
 
@@ -98,6 +104,7 @@ internal sealed class Journey : IAsyncDisposable
     public async Task KillAsync()
     {
         await Broker.KillAsync();
+        _wasClean = false;
         await EndAsync();
     }
 
@@ -107,15 +114,17 @@ internal sealed class Journey : IAsyncDisposable
         {
             if (TestContext.Current.TestState?.Result != TestResult.Passed)
                 _output?.WriteLine($"end of the log of {Name}:\n{_broker.LogTail}");
-            await _broker.DisposeAsync();
+            await EndAsync();
         }
 
         Batches.Dispose();
-        if (Environment.GetEnvironmentVariable("KBROKER_KEEP_FILES") is null)
-            Directory.Delete(Site.Directory, recursive: true);
-        else
+        if (Keeps)
             _output?.WriteLine($"kept: {Site.Directory}");
+        else
+            Directory.Delete(Site.Directory, recursive: true);
     }
+
+    private static bool Keeps => Environment.GetEnvironmentVariable("KBROKER_KEEP_FILES") is not null;
 
     private string Name => _kafka ? "Kafka" : "KBroker";
 
@@ -128,10 +137,24 @@ internal sealed class Journey : IAsyncDisposable
         var now = await Painter.PaintAsync(Site.Port);
         _last.AssertSame(now, $"after the start of {Name}");
         _last = now.Over(_last);
+        if (kafka)
+            CheckLog();
     }
+
+    /// <summary>Kafka must not find anything wrong, nor anything to repair after a clean stop.</summary>
+    private void CheckLog()
+    {
+        AssertNoComplaints(KafkaLog.Complaints(Broker.Log));
+        Assert.Equal(_wasClean, KafkaLog.SkippedRecovery(Broker.Log, Site.LogDirs.Count));
+    }
+
+    private static void AssertNoComplaints(List<string> complaints) =>
+        Assert.True(complaints.Count == 0, $"Kafka complains:\n{string.Join('\n', complaints.Take(20))}");
 
     private async Task EndAsync()
     {
+        if (Keeps)
+            await File.WriteAllTextAsync(Path.Combine(Site.Directory, $"{++_ended}-{Name}.log"), Broker.Log);
         await Broker.DisposeAsync();
         _broker = null;
     }

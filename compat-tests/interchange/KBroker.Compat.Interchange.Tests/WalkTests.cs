@@ -7,16 +7,47 @@ namespace KBroker.Compat.Interchange.Tests;
 public sealed class WalkTests
 {
     [Fact]
-    public async Task KBroker_shows_what_Kafka_wrote()
+    public async Task Kafka_then_KBroker_then_Kafka_then_KBroker_then_Kafka()
     {
         SkipWithoutBrokers();
         await using var journey = Journey.Begin();
+        var story = new Story(journey.Batches);
+        await journey.StartKafkaAsync();
+        await journey.WorkAsync(story.TellAsync);
+        await journey.StopAsync();
+        await journey.StartKBrokerAsync();
+        await journey.WorkAsync(story.TellAsync);
+        await journey.KillAsync();
+        await journey.StartKafkaAsync();
+        await journey.WorkAsync(story.TellAsync);
+        await journey.KillAsync();
+        await journey.StartKBrokerAsync();
+        await journey.WorkAsync(story.TellAsync);
+        await journey.StopAsync();
+        await new DumpTool(journey.Site).AssertReadsEverythingAsync();
+        await journey.StartKafkaAsync();
+        await journey.StopAsync();
+    }
+
+    [Fact]
+    public async Task KBroker_formats_the_directory_and_Kafka_goes_on()
+    {
+        SkipWithoutBrokers();
+        await using var journey = Journey.Begin();
+        var story = new Story(journey.Batches);
+        await journey.StartKBrokerAsync();
+        await journey.WorkAsync(async commands =>
+        {
+            await story.TellAsync(commands);
+            await commands.CreateAsync("own", 1, ("kbroker.flush.acks.all", "false"), ("retention.ms", "-1"));
+            await commands.ConfigureAsync(4, "", ("kbroker.flush.acks.all", "true"));
+        });
+        await journey.StopAsync();
         await journey.StartKafkaAsync();
         await journey.WorkAsync(async commands =>
         {
-            var fill = new Fill(commands, journey.Batches, "first");
-            await fill.EverythingAsync();
-            await fill.CompactedAsync();
+            await story.TellAsync(commands);
+            await commands.ConfigureAsync(2, "own", ("retention.bytes", "1000000"));
         });
         await journey.StopAsync();
         await journey.StartKBrokerAsync();

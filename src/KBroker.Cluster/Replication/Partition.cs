@@ -251,7 +251,12 @@ public sealed class Partition
                 return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
             if (offset >= end || (maxBytes <= 0 && !minOneMessage))
                 return offsets;
-            return offsets with { Records = log.Read(offset, maxBytes, end, minOneMessage).Records };
+            var read = log.Read(offset, maxBytes, end, minOneMessage);
+            return offsets with
+            {
+                Records = read.Records,
+                AbortedTransactions = limit == ReadLimit.LastStableOffset ? AbortedIn(log, offset, read) : [],
+            };
         }
         catch (OffsetOutOfRangeException)
         {
@@ -379,6 +384,19 @@ public sealed class Partition
         found is { } hit && hit.Offset < end
             ? new PartitionOffset(ErrorCode.None, hit.Timestamp, hit.Offset, hit.LeaderEpoch)
             : new PartitionOffset(ErrorCode.None, -1, -1, -1);
+
+    private static IReadOnlyList<AbortedTransaction> AbortedIn(PartitionLog log, long offset, in ReadResult read)
+    {
+        try
+        {
+            return log.GetAbortedTransactions(offset, read);
+        }
+        catch
+        {
+            read.Records.Dispose();
+            throw;
+        }
+    }
 
     private PartitionRead Offsets()
     {

@@ -30,6 +30,12 @@ public readonly record struct PartitionRead
     /// <summary>The records; whoever takes them disposes them.</summary>
     public Records Records { get; init; }
 
+    /// <summary>
+    /// The aborted transactions of which records may be among <see cref="Records"/>; of a read up to the last stable
+    /// offset only.
+    /// </summary>
+    public IReadOnlyList<AbortedTransaction> AbortedTransactions { get; init; }
+
     /// <summary>The high watermark at the time of the read, or -1 after an error.</summary>
     public long HighWatermark { get; init; }
 

@@ -148,7 +148,7 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
             LastStableOffset = read.LastStableOffset,
             LogStartOffset = read.LogStartOffset,
             Records = read.Records,
-            AbortedTransactions = limit == ReadLimit.LastStableOffset ? [] : null,
+            AbortedTransactions = limit == ReadLimit.LastStableOffset ? Aborted(read.AbortedTransactions) : null,
         };
         if (read.Diverging is { } diverging)
         {
@@ -160,5 +160,13 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
         }
 
         return answer;
+    }
+
+    private static List<FetchResponse.AbortedTransaction> Aborted(IReadOnlyList<AbortedTransaction>? aborted)
+    {
+        var answers = new List<FetchResponse.AbortedTransaction>(aborted?.Count ?? 0);
+        foreach (var transaction in aborted ?? [])
+            answers.Add(new() { ProducerId = transaction.ProducerId, FirstOffset = transaction.FirstOffset });
+        return answers;
     }
 }

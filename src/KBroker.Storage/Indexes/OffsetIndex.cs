@@ -46,6 +46,23 @@ internal sealed class OffsetIndex(IFileSystem files, string path, long baseOffse
         return FindFloor(offset - baseOffset, entry) < 0 ? new OffsetPosition(baseOffset, 0) : Decode(entry);
     }
 
+    /// <summary>An offset that is above those of all batches before a position; null where no entry tells.</summary>
+    public long? OffsetBehind(int position)
+    {
+        Span<byte> entry = stackalloc byte[EntrySize];
+        int low = 0, high = Count;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (!TryGetEntry(middle, entry) || Decode(entry).Position >= position)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+
+        return TryGetEntry(low, entry) ? Decode(entry).Offset : null;
+    }
+
     /// <summary>Drops the entries at or above an offset.</summary>
     public void TruncateTo(long offset)
     {

@@ -134,6 +134,20 @@ internal abstract class SparseIndex : IDisposable
         }
     }
 
+    /// <summary>
+    /// Makes an empty file, before there is an entry: Apache Kafka, opening the directory after a crash, takes a log
+    /// file without an offset index for damaged.
+    /// </summary>
+    public void CreateFile()
+    {
+        lock (_lock)
+        {
+            using var file = _files.Open(Path, FileOpenMode.OpenOrCreate);
+            if (file.Length > 0)
+                file.SetLength(0);
+        }
+    }
+
     /// <summary>Drops everything, also a file that cannot be read.</summary>
     public void Reset()
     {

@@ -16,12 +16,17 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
     public const int EntrySize = 34;
 
     private const short Version = 0;
+    private const int PageEntries = 120;
     private readonly Lock _lock = new();
     private PooledFile? _file;
+    private volatile bool _isEmpty;
     private string _path = path;
 
     /// <summary>Full path.</summary>
     public string Path => _path;
+
+    /// <summary>Whether it is known that there is no entry: most segments have none, and readers ask often.</summary>
+    public bool IsEmpty => _isEmpty;
 
     /// <summary>Adds an entry.</summary>
     public void Append(in AbortedTransaction transaction)
@@ -37,6 +42,7 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
             _file ??= new PooledFile(files, _path, isMadeAnew: true);
             _file.Open(FileOpenMode.OpenOrCreate);
             _file.Write(entry, _file.Length / EntrySize * EntrySize);
+            _isEmpty = false;
         }
     }
 
@@ -46,18 +52,25 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
         var result = new List<AbortedTransaction>();
         lock (_lock)
         {
-            if (_file is null && !files.FileExists(_path))
+            if (_isEmpty)
                 return result;
-            _file ??= new PooledFile(files, _path, isMadeAnew: true);
-            Span<byte> entry = stackalloc byte[EntrySize];
-            for (long position = 0; _file.Read(entry, position) == EntrySize; position += EntrySize)
+            if (_file is null && !files.FileExists(_path))
             {
-                result.Add(new AbortedTransaction(
-                    BinaryPrimitives.ReadInt64BigEndian(entry[2..]),
-                    BinaryPrimitives.ReadInt64BigEndian(entry[10..]),
-                    BinaryPrimitives.ReadInt64BigEndian(entry[18..]),
-                    BinaryPrimitives.ReadInt64BigEndian(entry[26..])));
+                _isEmpty = true;
+                return result;
             }
+
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
+            Span<byte> page = stackalloc byte[EntrySize * PageEntries];
+            var count = PageEntries;
+            for (long position = 0; count == PageEntries; position += page.Length)
+            {
+                count = _file.Read(page, position) / EntrySize;
+                for (var i = 0; i < count; i++)
+                    result.Add(Decode(page.Slice(i * EntrySize, EntrySize)));
+            }
+
+            _isEmpty = result.Count == 0;
         }
 
         return result;
@@ -161,4 +174,10 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
             _file = null;
         }
     }
+
+    private static AbortedTransaction Decode(ReadOnlySpan<byte> entry) => new(
+        BinaryPrimitives.ReadInt64BigEndian(entry[2..]),
+        BinaryPrimitives.ReadInt64BigEndian(entry[10..]),
+        BinaryPrimitives.ReadInt64BigEndian(entry[18..]),
+        BinaryPrimitives.ReadInt64BigEndian(entry[26..]));
 }

@@ -82,7 +82,15 @@ internal sealed class LogReader(TopicPartition partition, SegmentList segments, 
             ObjectDisposedException.ThrowIf(!segment.File.TryAcquire(), segment);
             var slice = Plan(segment, offset, limit, maxBytes, minOneMessage, out var header, out var isTooLarge);
             if (slice is not null)
-                return empty with { Records = new Records(slice), FirstBatchOffset = header.BaseOffset };
+            {
+                return empty with
+                {
+                    Records = new Records(slice),
+                    FirstBatchOffset = header.BaseOffset,
+                    Region = new ReadRegion(all, i, (int)slice.Position + slice.Length),
+                };
+            }
+
             if (isTooLarge)
                 return empty with { FirstBatchOffset = header.BaseOffset, FirstBatchTooLarge = true };
         }

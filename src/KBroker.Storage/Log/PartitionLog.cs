@@ -224,10 +224,36 @@ public sealed class PartitionLog
     /// <param name="fromOffset">First offset of the range.</param>
     /// <param name="toOffset">First offset behind it.</param>
     /// <returns>The transactions.</returns>
-    public IReadOnlyList<AbortedTransaction> GetAbortedTransactions(long fromOffset, long toOffset)
+    public IReadOnlyList<AbortedTransaction> GetAbortedTransactions(long fromOffset, long toOffset) =>
+        GetAbortedTransactions(_state.Segments.All, fromOffset, toOffset);
+
+    /// <summary>The aborted transactions of which records may be in what a read found.</summary>
+    /// <param name="fromOffset">The offset that was read from.</param>
+    /// <param name="read">What was found.</param>
+    /// <returns>The transactions, in order of their markers.</returns>
+    /// <exception cref="StorageException">The log directory is offline.</exception>
+    public IReadOnlyList<AbortedTransaction> GetAbortedTransactions(long fromOffset, in ReadResult read)
+    {
+        if (read.Region is not { } region)
+            return [];
+        var all = region.Segments;
+        try
+        {
+            for (var i = Math.Max(0, SegmentList.Floor(all, fromOffset)); i < all.Length; i++)
+                if (!all[i].TransactionIndex.IsEmpty)
+                    return GetAbortedTransactions(all, fromOffset, region.OffsetBound);
+            return [];
+        }
+        catch (IOException exception) when (exception is not StorageException)
+        {
+            throw Directory.Fail($"reading {Path}", exception);
+        }
+    }
+
+    private static List<AbortedTransaction> GetAbortedTransactions(
+        LogSegment[] all, long fromOffset, long toOffset)
     {
         var result = new List<AbortedTransaction>();
-        var all = _state.Segments.All;
         for (var i = Math.Max(0, SegmentList.Floor(all, fromOffset)); i < all.Length; i++)
         {
             foreach (var transaction in all[i].TransactionIndex.ReadAll())

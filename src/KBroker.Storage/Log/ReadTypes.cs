@@ -19,11 +19,25 @@ public readonly record struct ReadResult
     /// <summary>There is a batch, but it is larger than the bytes allowed, so nothing is given.</summary>
     public bool FirstBatchTooLarge { get; init; }
 
+    /// <summary>The segments of the log at that moment, of which the region lies in one, and where it ends.</summary>
+    internal ReadRegion? Region { get; init; }
+
     /// <summary>The log's first offset at that moment.</summary>
     public long LogStartOffset { get; init; }
 
     /// <summary>The log's end offset at that moment.</summary>
     public long LogEndOffset { get; init; }
+}
+
+/// <summary>Where a read found its region.</summary>
+/// <param name="Segments">The segments of the log.</param>
+/// <param name="Index">The one that holds the region.</param>
+/// <param name="EndPosition">The first byte behind the region.</param>
+internal readonly record struct ReadRegion(Segments.LogSegment[] Segments, int Index, int EndPosition)
+{
+    /// <summary>An offset above all that the region holds.</summary>
+    public long OffsetBound => Segments[Index].OffsetIndex.OffsetBehind(EndPosition)
+        ?? (Index + 1 < Segments.Length ? Segments[Index + 1].BaseOffset : long.MaxValue);
 }
 
 /// <summary>A record found by its timestamp.</summary>

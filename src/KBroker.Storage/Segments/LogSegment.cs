@@ -105,6 +105,7 @@ internal sealed class LogSegment : IDisposable
             _maxTimestamp = new TimeIndexEntry(-1, baseOffset),
         };
         segment.File.Create();
+        segment.OffsetIndex.CreateFile();
         return segment;
     }
 

@@ -164,6 +164,35 @@ public sealed class PartitionTests : IDisposable
     }
 
     [Fact]
+    public void A_read_up_to_the_stable_offset_says_which_transactions_were_aborted()
+    {
+        Lead();
+        Append();
+        Append(options: new RecordBatchOptions
+        {
+            IsTransactional = true,
+            ProducerId = 9,
+            ProducerEpoch = 0,
+            BaseSequence = 0,
+        });
+        using var marker = new RecordBatchBuilder(new RecordBatchOptions
+        {
+            IsControl = true,
+            IsTransactional = true,
+            ProducerId = 9,
+            ProducerEpoch = 0,
+        });
+        marker.Append(1_000, ControlRecord.Key(ControlRecordType.Abort), ControlRecord.EndTransactionValue(0));
+        var bytes = new ReadOnlySequence<byte>(marker.Build());
+        Assert.Equal(ErrorCode.None, _partition.AppendAsLeader(bytes, 1, AppendOptions.Coordinator).Error);
+        using var stable = _partition.Read(0, 1000, ReadLimit.LastStableOffset, -1, -1, true).Records;
+        Assert.Equal(
+            new AbortedTransaction(9, 1, 2, 3),
+            Assert.Single(_partition.Read(0, 1000, ReadLimit.LastStableOffset, -1, -1, true).AbortedTransactions));
+        Assert.Empty(_partition.Read(0, 1000, ReadLimit.HighWatermark, -1, -1, true).AbortedTransactions);
+    }
+
+    [Fact]
     public void A_partition_that_is_stopped_answers_that_it_does_not_lead()
     {
         Lead();

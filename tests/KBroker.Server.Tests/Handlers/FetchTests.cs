@@ -1,7 +1,9 @@
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Protocol.Records;
 using KBroker.Server.Tests.Brokers;
 using KBroker.Server.Tests.Net;
+using KBroker.Storage;
 
 namespace KBroker.Server.Tests.Handlers;
 
@@ -82,6 +84,30 @@ public sealed class FetchTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         Assert.Equal(["a"], Batches.Values(committed.Records));
         request.IsolationLevel = 0;
         Assert.Null((await SendAsync(request, version)).Responses[0].Partitions[0].AbortedTransactions);
+    }
+
+    [Fact]
+    public async Task The_list_names_producer_and_first_offset_of_what_was_aborted()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var partition = fixture.Broker.State.Partitions.All.Single(p => p.TopicPartition.Topic == topic.Name);
+        var records = new RecordBatchOptions
+        {
+            IsTransactional = true,
+            ProducerId = 9,
+            ProducerEpoch = 0,
+            BaseSequence = 0,
+        };
+        var marker = new RecordBatchBuilder(records with { IsControl = true, BaseSequence = -1 });
+        marker.Append(1_000, ControlRecord.Key(ControlRecordType.Abort), ControlRecord.EndTransactionValue(0));
+        foreach (var batch in new[] { Batches.Of("a"), Batches.Of(records, "b"), marker.Build().ToArray() })
+            Assert.Equal(ErrorCode.None, partition.AppendAsLeader(new(batch), 1, AppendOptions.Coordinator).Error);
+        var request = topic.FetchRequest(0);
+        request.IsolationLevel = 1;
+        var data = (await SendAsync(request, 18)).Responses[0].Partitions[0];
+        var aborted = Assert.Single(data.AbortedTransactions!);
+        Assert.Equal((9, 1), (aborted.ProducerId, aborted.FirstOffset));
+        Assert.Equal(3, data.LastStableOffset);
     }
 
     [Fact]

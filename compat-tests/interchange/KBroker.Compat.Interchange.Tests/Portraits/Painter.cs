@@ -123,7 +123,10 @@ internal sealed class Painter(WireClient client)
         }
     }
 
-    /// <summary>Bytes of each partition's log, and in which directory it lies.</summary>
+    /// <summary>
+    /// Bytes of each partition's log, and in which directory it lies. Where records were deleted at its start, the
+    /// bytes depend on when a broker last looked.
+    /// </summary>
     private async Task TakeSizesAsync()
     {
         var answer = await client.SendAsync<DescribeLogDirsResponse>(new DescribeLogDirsRequest { Topics = null });
@@ -132,8 +135,13 @@ internal sealed class Painter(WireClient client)
             _portrait.Add(Section.Sizes, directory.LogDir, $"{directory.ErrorCode} cordoned {directory.IsCordoned}");
             foreach (var topic in directory.Topics)
                 foreach (var p in topic.Partitions)
-                    _portrait.Add(Section.Sizes, $"{topic.Name}-{p.PartitionIndex}",
-                        $"{p.PartitionSize} bytes, lag {p.OffsetLag}, future {p.IsFutureKey}, in {directory.LogDir}");
+                {
+                    var name = $"{topic.Name}-{p.PartitionIndex}";
+                    var range = _portrait.Of(Section.Records)[$"{name} range"];
+                    var size = range.StartsWith("0 ", StringComparison.Ordinal) ? $"{p.PartitionSize} bytes" : "some";
+                    _portrait.Add(Section.Sizes, name,
+                        $"{size}, lag {p.OffsetLag}, future {p.IsFutureKey}, in {directory.LogDir}");
+                }
         }
     }
 

@@ -82,8 +82,8 @@ internal sealed class PartitionPortrait(
             {
                 var found = await ListAsync(timestamp, isolation);
                 // Kafka also finds records that lie below the log's start, until their segment is deleted.
-                if (timestamp == -3 && found.Offset < _start)
-                    found = new() { Timestamp = -1, Offset = -1, LeaderEpoch = -1 };
+                if (timestamp == -3 && _start > 0)
+                    continue;
                 // Where no record is, the epoch is the leader's own, which each start may raise.
                 var text = timestamp == -1 || (timestamp is -2 or -4 && found.Offset == _end)
                     ? $"{found.ErrorCode} {found.Offset}"

@@ -51,10 +51,9 @@ internal sealed class Commands(WireClient client)
 
     public async Task<Topic> FindAsync(string name)
     {
-        var answer = await client.SendAsync<MetadataResponse>(new MetadataRequest { Topics = [new() { Name = name }] });
-        var topic = answer.Topics.Single();
-        Assert.Equal((ErrorCode.None, name), (topic.ErrorCode, topic.Name));
-        return new Topic(name, topic.TopicId);
+        var request = new MetadataRequest { Topics = [new() { Name = name }], AllowAutoTopicCreation = false };
+        var answer = await PatientlyAsync<MetadataResponse>(request, a => a.Topics.Single().ErrorCode);
+        return new Topic(name, answer.Topics.Single().TopicId);
     }
 
     public async Task DeleteAsync(Topic topic)

@@ -1,3 +1,4 @@
+using KBroker.Compat.Harness;
 using KBroker.Protocol.Messages;
 using KBroker.Protocol.Records;
 
@@ -76,6 +77,12 @@ internal sealed class Producer(string? transactionalId, Batches batches)
             ProducerEpoch = _epoch,
             Committed = commit,
         }, a => a.ErrorCode);
+        await Poll.UntilAsync("the markers are written", async () =>
+        {
+            var state = await commands.Client.SendAsync<DescribeTransactionsResponse>(
+                new DescribeTransactionsRequest { TransactionalIds = [transactionalId!] });
+            return state.TransactionStates.Single().TransactionState == (commit ? "CompleteCommit" : "CompleteAbort");
+        });
         // Since KIP-890 each transaction has an epoch of its own, with sequences from 0.
         if (answer.ProducerId >= 0)
         {
