@@ -37,7 +37,8 @@ internal sealed partial class DumpTool(BrokerSite site)
                 .. site.LogDirs.Select(d => Path.Combine(d, "bootstrap.checkpoint")).Where(File.Exists),
             ]);
         foreach (var expected in (string[])["SnapshotHeader", "SnapshotFooter", "LeaderChange",
-            "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_CHANGE_RECORD", "CONFIG_RECORD", "FEATURE_LEVEL_RECORD"])
+            "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_CHANGE_RECORD", "CONFIG_RECORD",
+            "FEATURE_LEVEL_RECORD"])
             Assert.Contains(expected, metadata);
         var groups = await RunAsync(["--offsets-decoder"], Files(Of("__consumer_offsets"), ".log"));
         Assert.Contains("\"group\":\"stop1-classic\"", groups);

@@ -108,6 +108,27 @@ internal sealed class Journey : IAsyncDisposable
         await EndAsync();
     }
 
+    /// <summary>A second broker on the same directories must refuse to start while the first one runs.</summary>
+    public async Task AssertLockedForAsync(bool kafka)
+    {
+        var (port, controllerPort) = BrokerSite.FreePorts();
+        var beside = Directory.CreateDirectory(Path.Combine(Site.Directory, "beside")).FullName;
+        var second = Site with
+        {
+            Directory = beside,
+            Port = port,
+            ControllerPort = controllerPort,
+            Settings =
+            [
+                .. Site.Settings.Select(s => s.Replace($":{Site.Port}", $":{port}", StringComparison.Ordinal)
+                    .Replace($":{Site.ControllerPort}", $":{controllerPort}", StringComparison.Ordinal)),
+            ],
+        };
+        var refused = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            BrokerProcess.StartAtAsync(second, kafka));
+        Assert.Contains(".lock", refused.Message);
+    }
+
     public async ValueTask DisposeAsync()
     {
         if (_broker is not null)

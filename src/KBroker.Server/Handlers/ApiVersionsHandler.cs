@@ -12,7 +12,8 @@ namespace KBroker.Server.Handlers;
 /// <remarks>
 /// A version that is not served is answered by the dispatcher. From version 3 on the client names its software, in
 /// letters, digits, '.' and '-' (KIP-511); anything else is INVALID_REQUEST. A feature whose lowest level is 0 is told
-/// from version 4 on only: older clients refuse that level.
+/// from version 4 on only: older clients refuse that level. The level of <c>kraft.version</c> is the quorum's, which
+/// keeps it outside the records of the features.
 /// </remarks>
 /// <param name="metadata">The metadata, for the finalized features.</param>
 /// <param name="supported">The feature levels this node can work with.</param>
@@ -50,6 +51,8 @@ public sealed class ApiVersionsHandler(
         }
 
         AddFeatures(response, metadata.Image, context.ApiVersion);
+        if (metadata.DescribeQuorum().KRaftVersion is > 0 and var level)
+            AddFinalized(response, SupportedFeatures.KRaftVersion, level);
         return ValueTask.FromResult<IResponseMessage?>(response);
     }
 
@@ -69,15 +72,16 @@ public sealed class ApiVersionsHandler(
 
         response.FinalizedFeaturesEpoch = image.FeaturesEpoch;
         foreach (var (name, level) in image.Features.Levels)
-        {
-            response.FinalizedFeatures.Add(new ApiVersionsResponse.FinalizedFeatureKey
-            {
-                Name = name,
-                MinVersionLevel = level,
-                MaxVersionLevel = level,
-            });
-        }
+            AddFinalized(response, name, level);
     }
+
+    private static void AddFinalized(ApiVersionsResponse response, string name, short level) =>
+        response.FinalizedFeatures.Add(new ApiVersionsResponse.FinalizedFeatureKey
+        {
+            Name = name,
+            MinVersionLevel = level,
+            MaxVersionLevel = level,
+        });
 
     private static bool IsName(string text)
     {

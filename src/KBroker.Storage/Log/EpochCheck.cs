@@ -18,10 +18,11 @@ internal static class EpochCheck
     public static bool IsSound(
         EpochCache epochs, List<LogSegment> segments, in RecordBatchHeader? last, long startOffset)
     {
-        if (last is not { } header || header.PartitionLeaderEpoch < 0)
+        // Where everything was deleted, the epoch of what is to come stands alone.
+        if (last is not { } header || header.PartitionLeaderEpoch < 0 || header.NextOffset <= startOffset)
             return true;
         var entries = epochs.Entries;
-        if (epochs.EpochOf(header.BaseOffset) != header.PartitionLeaderEpoch)
+        if (epochs.EpochOf(Math.Max(header.BaseOffset, startOffset)) != header.PartitionLeaderEpoch)
             return false;
         for (var i = 0; i < entries.Count; i++)
         {

@@ -52,6 +52,10 @@ internal sealed class WireClient : IAsyncDisposable
     /// <summary>Whether the broker serves an API.</summary>
     public bool Serves(ApiKey key) => _versions.ContainsKey(key);
 
+    /// <summary>The finalized level of a feature; 0 when it is not in use.</summary>
+    public short LevelOf(string feature) =>
+        Versions.FinalizedFeatures.Find(f => f.Name == feature)?.MaxVersionLevel ?? 0;
+
     /// <summary>Sends a request and decodes the answer, which must fill its frame.</summary>
     public Task<TResponse> SendAsync<TResponse>(IRequestMessage request)
         where TResponse : IResponseMessage, IMessage<TResponse> =>

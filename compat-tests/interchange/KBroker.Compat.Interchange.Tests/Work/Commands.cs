@@ -24,6 +24,9 @@ internal sealed class Commands(WireClient client)
 
     public WireClient Client => client;
 
+    /// <summary>Whether Produce itself adds partitions to a transaction (transaction.version 2, KIP-890).</summary>
+    public bool AddsPartitionsWhenProducing => client.LevelOf("transaction.version") >= 2;
+
     public async Task<Topic> CreateAsync(string name, int partitions = 1, params (string Name, string Value)[] configs)
     {
         var answer = await client.SendAsync<CreateTopicsResponse>(new CreateTopicsRequest
@@ -106,13 +109,23 @@ internal sealed class Commands(WireClient client)
         Assert.True(result.ErrorCode == ErrorCode.None, $"{type} '{name}': {result.ErrorCode} {result.ErrorMessage}");
     }
 
+    /// <summary>The value of a config in force, as the broker describes it.</summary>
+    public async Task<string?> ConfigOfAsync(sbyte type, string name, string config)
+    {
+        var answer = await client.SendAsync<DescribeConfigsResponse>(new DescribeConfigsRequest
+        {
+            Resources = [new() { ResourceType = type, ResourceName = name, ConfigurationKeys = [config] }],
+        });
+        return answer.Results.Single().Configs.SingleOrDefault()?.Value;
+    }
+
     /// <summary>Appends one batch with acks=all; the offset of its first record comes back.</summary>
     public async Task<long> ProduceAsync(Topic topic, int partition, byte[] batch, string? transactionalId = null)
     {
         var result = new ProduceResponse.PartitionProduceResponse();
         await Poll.UntilAsync($"{topic.Name}-{partition} takes a batch", async () =>
         {
-            var answer = await client.SendAsync<ProduceResponse>(new ProduceRequest
+            var request = new ProduceRequest
             {
                 TransactionalId = transactionalId,
                 Acks = -1,
@@ -126,7 +139,10 @@ internal sealed class Commands(WireClient client)
                         PartitionData = [new() { Index = partition, Records = new Records(batch.ToArray()) }],
                     },
                 ],
-            });
+            };
+            var answer = transactionalId is null || AddsPartitionsWhenProducing
+                ? await client.SendAsync<ProduceResponse>(request)
+                : await client.SendAsync<ProduceResponse>(request, 11);
             result = answer.Responses.Single().PartitionResponses.Single();
             return !NotYet.Contains(result.ErrorCode);
         });
@@ -175,13 +191,15 @@ internal sealed class Commands(WireClient client)
     }
 
     /// <summary>Asks until the answer's error is none of those that say "not yet".</summary>
-    public async Task<TResponse> PatientlyAsync<TResponse>(IRequestMessage request, Func<TResponse, ErrorCode> error)
+    public async Task<TResponse> PatientlyAsync<TResponse>(
+        IRequestMessage request, Func<TResponse, ErrorCode> error, short version = -1)
         where TResponse : IResponseMessage, IMessage<TResponse>
     {
         TResponse answer = default!;
         await Poll.UntilAsync($"{request.ApiKey} is answered", async () =>
         {
-            answer = await client.SendAsync<TResponse>(request);
+            answer = version < 0 ? await client.SendAsync<TResponse>(request)
+                : await client.SendAsync<TResponse>(request, version);
             return !NotYet.Contains(error(answer));
         }, TimeSpan.FromSeconds(60));
         Assert.Equal(ErrorCode.None, error(answer));

@@ -49,6 +49,8 @@ internal sealed class Producer(string? transactionalId, Batches batches)
             },
             // Producer state expires by the records' timestamps, so these must be of today.
             TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds(), records);
+        if (transactionalId is not null && !commands.AddsPartitionsWhenProducing)
+            await AddPartitionAsync(commands, topic, partition);
         var offset = await commands.ProduceAsync(topic, partition, batch, transactionalId);
         _sequences[(topic.Name, partition)] = sequence + records.Length;
         _last[(topic.Name, partition)] = (batch, offset);
@@ -76,7 +78,7 @@ internal sealed class Producer(string? transactionalId, Batches batches)
             ProducerId = _id,
             ProducerEpoch = _epoch,
             Committed = commit,
-        }, a => a.ErrorCode);
+        }, a => a.ErrorCode, (short)(commands.AddsPartitionsWhenProducing ? 5 : 4));
         await Poll.UntilAsync("the markers are written", async () =>
         {
             var state = await commands.Client.SendAsync<DescribeTransactionsResponse>(
@@ -97,13 +99,14 @@ internal sealed class Producer(string? transactionalId, Batches batches)
     public async Task CommitOffsetAsync(Commands commands, string group, Topic topic, int partition, long offset)
     {
         await FindCoordinatorAsync(commands, group, keyType: 0);
+        var isNew = commands.AddsPartitionsWhenProducing;
         await commands.PatientlyAsync<AddOffsetsToTxnResponse>(new AddOffsetsToTxnRequest
         {
             TransactionalId = transactionalId!,
             ProducerId = _id,
             ProducerEpoch = _epoch,
             GroupId = group,
-        }, a => a.ErrorCode);
+        }, a => a.ErrorCode, (short)(isNew ? 4 : 3));
         await commands.PatientlyAsync<TxnOffsetCommitResponse>(new TxnOffsetCommitRequest
         {
             TransactionalId = transactionalId!,
@@ -121,8 +124,22 @@ internal sealed class Producer(string? transactionalId, Batches batches)
                     ],
                 },
             ],
-        }, a => a.Topics.Single().Partitions.Single().ErrorCode);
+        }, a => a.Topics.Single().Partitions.Single().ErrorCode, (short)(isNew ? 5 : 4));
         IsOpen = true;
+    }
+
+    /// <summary>What clients do before the first record of a partition, in transactions before KIP-890.</summary>
+    private async Task AddPartitionAsync(Commands commands, Topic topic, int partition)
+    {
+        var request = new AddPartitionsToTxnRequest
+        {
+            V3AndBelowTransactionalId = transactionalId!,
+            V3AndBelowProducerId = _id,
+            V3AndBelowProducerEpoch = _epoch,
+            V3AndBelowTopics = [new() { Name = topic.Name, Partitions = [partition] }],
+        };
+        await commands.PatientlyAsync<AddPartitionsToTxnResponse>(
+            request, a => a.ResultsByTopicV3AndBelow.Single().ResultsByPartition.Single().PartitionErrorCode, 3);
     }
 
     internal static Task FindCoordinatorAsync(Commands commands, string key, sbyte keyType) =>

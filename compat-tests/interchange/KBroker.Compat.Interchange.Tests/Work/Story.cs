@@ -123,7 +123,8 @@ internal sealed class Story(Batches batches)
         var topic = await commands.FindAsync($"{stop}-codecs");
         await Groups.CommitAsync(commands, $"{stop}-simple", topic, 1, 2, 3);
         await Groups.ClassicAsync(commands, $"{stop}-classic", topic, 4, 5);
-        await Groups.ConsumerAsync(commands, $"{stop}-consumer", topic, 6, 7, 8, 9);
+        if (commands.Client.LevelOf("group.version") >= 1)
+            await Groups.ConsumerAsync(commands, $"{stop}-consumer", topic, 6, 7, 8, 9);
         await Groups.CommitAsync(commands, "same-every-time", topic, _stop);
     }
 
