@@ -97,13 +97,13 @@ public sealed class PooledFileTests : IDisposable
         await Task.WhenAll(Enumerable.Range(0, 8).Select(worker => Task.Run(() =>
         {
             var random = new Random(worker);
+            Span<byte> read = stackalloc byte[1];
             for (var i = 0; i < 400; i++)
             {
                 // Each byte has one writer, so what it wrote is what it must read.
                 var at = random.Next(files.Length);
                 var value = (byte)random.Next(256);
                 files[at].Write([value], worker);
-                Span<byte> read = stackalloc byte[1];
                 Assert.Equal(1, files[at].Read(read, worker));
                 Assert.Equal(value, read[0]);
                 if (i % 50 == 0)

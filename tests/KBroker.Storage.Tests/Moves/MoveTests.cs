@@ -73,7 +73,7 @@ public sealed class MoveTests : IDisposable
     }
 
     [Fact]
-    public void An_append_waits_while_the_move_is_finished_and_then_finds_the_new_log()
+    public async Task An_append_waits_while_the_move_is_finished_and_then_finds_the_new_log()
     {
         Fill(3);
         var move = _dirs.Begin(_dirs.B);
@@ -91,7 +91,7 @@ public sealed class MoveTests : IDisposable
         Assert.True(_dirs.Manager.Moves.Switch(move));
         Assert.False(append.IsCompleted);
         move.Unseal();
-        Assert.True(append.Wait(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken));
+        await append.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         Assert.Equal(15, move.Future.LogEndOffset);
     }
 
