@@ -10,8 +10,8 @@ namespace KBroker.Storage.Cleaning;
 /// <remarks>
 /// The offset map compares hashes, never keys, so two keys of one hash would make compaction drop a live record. With
 /// 128 bits of a pseudo-random function, 2^32 keys in one map meet with a probability of 2^-65; and because the secret
-/// is random and never leaves the process, nobody can construct two such keys. Kafka takes MD5 for it, which costs
-/// more and does have constructed collisions.
+/// is random and never leaves the process, nobody can construct two such keys. Kafka takes MD5 for it, which has
+/// constructed collisions.
 /// </remarks>
 internal readonly struct KeyHash(ulong secret0, ulong secret1)
 {
