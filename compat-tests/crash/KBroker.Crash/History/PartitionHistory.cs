@@ -85,7 +85,11 @@ internal sealed class PartitionHistory(string name, Losses losses)
         {
             var record = new SentRecord
             {
-                Id = id, AcksAll = acksAll, Era = _era, Key = key, IsTombstone = isTombstone,
+                Id = id,
+                AcksAll = acksAll,
+                Era = _era,
+                Key = key,
+                IsTombstone = isTombstone,
             };
             _sent.Add(id, record);
             return record;

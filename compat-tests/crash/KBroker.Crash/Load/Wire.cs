@@ -31,11 +31,11 @@ internal sealed class Wire(int port) : IDisposable
     public bool Exists(string topic) => Call<MetadataResponse>(
         new MetadataRequest { Topics = [new() { Name = topic }], AllowAutoTopicCreation = false }, 9)
         .Topics[0].ErrorCode switch
-        {
-            ErrorCode.None or ErrorCode.LeaderNotAvailable => true,
-            ErrorCode.UnknownTopicOrPartition => false,
-            var error => throw new WireException(error, $"Metadata of {topic}"),
-        };
+    {
+        ErrorCode.None or ErrorCode.LeaderNotAvailable => true,
+        ErrorCode.UnknownTopicOrPartition => false,
+        var error => throw new WireException(error, $"Metadata of {topic}"),
+    };
 
     public void Create(string topic, int partitions, Dictionary<string, string> configs)
     {
