@@ -1,5 +1,4 @@
 using System.Buffers;
-using KBroker.Protocol.Records;
 using KBroker.Storage.Files;
 using KBroker.Storage.Log;
 

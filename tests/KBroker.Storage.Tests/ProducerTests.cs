@@ -82,7 +82,7 @@ public sealed class ProducerTests
         Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 36, 1)).IsDuplicate);
     }
 
-    /// <summary>A snapshot knows the last batch alone; the client may not know that the four before are stored.</summary>
+    /// <summary>A snapshot knows the last batch alone; the client may not know of the four before.</summary>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

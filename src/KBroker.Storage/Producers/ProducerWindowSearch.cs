@@ -8,11 +8,11 @@ namespace KBroker.Storage.Producers;
 /// client may send again any of the last five.
 /// </summary>
 /// <remarks>
-/// Example: a producer has five batches in flight; the broker has appended and flushed them all, rolled, and dies before
-/// it has answered. The next start reads the snapshot of the roll. The client sends the first of the five again, which is
-/// then neither the last one nor the next. Without a look into the log it would be out of order, and an idempotent
-/// producer would fail for good. A start does not look: it would cost time for every log, and only a client that really
-/// comes back this way needs it.
+/// Example: a producer has five batches in flight; the broker has appended and flushed them all, rolled, and dies
+/// before it has answered. The next start reads the snapshot of the roll. The client sends the first of the five again,
+/// which is then neither the last one nor the next. Without a look into the log it would be out of order, and an
+/// idempotent producer would fail for good. A start does not look: it would cost time for every log, and only a client
+/// that really comes back this way needs it.
 /// </remarks>
 internal static class ProducerWindowSearch
 {

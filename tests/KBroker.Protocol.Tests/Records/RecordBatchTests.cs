@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 using KBroker.Protocol.Records;
-using Record = KBroker.Protocol.Records.Record;
 
 namespace KBroker.Protocol.Tests.Records;
 

@@ -162,7 +162,7 @@ public sealed class MoveCrashTests
         dirs.Manager.CheckpointRecoveryPoints();
     }
 
-    /// <summary>A move, as the broker makes it; a target that fails in the switch is taken back at the metadata.</summary>
+    /// <summary>A move, as the broker makes it; a target that fails is taken back at the metadata.</summary>
     private static void Move(TwoDirectories dirs)
     {
         var move = dirs.Begin(dirs.B);
