@@ -58,8 +58,9 @@ public sealed class EveryFaultTests
         private static readonly string Parent =
             Directory.Exists("/dev/shm") ? "/dev/shm" : System.IO.Path.GetTempPath();
 
-        private readonly string _root = System.IO.Path.Combine(Parent, $"kbroker-faults-{Guid.NewGuid():N}");
-        private readonly FaultInjectingFileSystem _files = new(new PhysicalFileSystem(), Parent);
+        private readonly string _folder;
+        private readonly string _root;
+        private readonly FaultInjectingFileSystem _files;
         private readonly ManualClock _clock = new(1_700_000_000_000);
         private readonly Dictionary<TopicPartition, Promise> _promises = [];
         private readonly Disk _disk;
@@ -80,6 +81,11 @@ public sealed class EveryFaultTests
         public Workload(Disk disk, int failing)
         {
             (_disk, _failing) = (disk, failing);
+            // What is deleted lies beside the log directory, and goes with it.
+            _folder = System.IO.Path.Combine(Parent, $"kbroker-faults-{Guid.NewGuid():N}");
+            _root = System.IO.Path.Combine(_folder, "data");
+            Directory.CreateDirectory(_folder);
+            _files = new FaultInjectingFileSystem(new PhysicalFileSystem(), _folder);
             _files.TornBytes = disk is Disk.FullOnce or Disk.Full ? 7 : 0;
             _files.FlushAllFailsForOwnFiles = true;
             _files.Fault = (operation, _) => Fails(operation);
@@ -155,8 +161,7 @@ public sealed class EveryFaultTests
         {
             _manager?.Abandon();
             _files.Fault = null;
-            if (Directory.Exists(_root))
-                Directory.Delete(_root, recursive: true);
+            Directory.Delete(_folder, recursive: true);
         }
 
         private string Where => $"{_disk}, operation {_failing} ({_failed})";

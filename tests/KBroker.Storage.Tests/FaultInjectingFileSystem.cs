@@ -117,6 +117,9 @@ internal sealed class FaultInjectingFileSystem(IFileSystem inner, string? trashP
     /// <param name="outOfOrder">Whether names may become stable in another order than they were changed.</param>
     public void CutPower(Random? luck = null, bool outOfOrder = false) => _model.CutPower(luck, outOfOrder);
 
+    /// <summary>Deletes what was deleted and could still have come back.</summary>
+    public void DeleteTrash() => _model.DeleteTrash();
+
     private void Check(FileOperation operation, string path)
     {
         lock (_lock)

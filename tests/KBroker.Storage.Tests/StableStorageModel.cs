@@ -202,6 +202,15 @@ internal sealed class StableStorageModel(string? trashParent = null)
             EmptyTrash(_root);
             _root.Current.Clear();
             _root.Stable.Clear();
+            DeleteTrash();
+        }
+    }
+
+    /// <summary>Deletes what was deleted and could still have come back.</summary>
+    public void DeleteTrash()
+    {
+        lock (_lock)
+        {
             if (_trash is not null)
                 Directory.Delete(_trash, recursive: true);
             _trash = null;

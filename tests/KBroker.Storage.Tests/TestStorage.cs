@@ -172,6 +172,7 @@ internal sealed class TestStorage : IDisposable
     public void Dispose()
     {
         Manager.Abandon();
+        (Files as FaultInjectingFileSystem)?.DeleteTrash();
         if (_ownsRoot && Directory.Exists(Root))
             Directory.Delete(Root, recursive: true);
     }
