@@ -92,10 +92,14 @@ public sealed class CompactionTests(ConfluentFixture fixture) : ConfluentTest(fi
             var value = random.Next(10) == 0 ? null : Convert.ToBase64String(bytes);
             producer.Produce(new TopicPartition("table", 0), Message(value, key), report =>
             {
-                if (report.Error.IsError)
-                    failures.Add(report.Error);
-                else
-                    written[report.Offset.Value] = (key, value);
+                // Flush delivers reports in its own thread, beside the producer's.
+                lock (written)
+                {
+                    if (report.Error.IsError)
+                        failures.Add(report.Error);
+                    else
+                        written[report.Offset.Value] = (key, value);
+                }
             });
         }
 
