@@ -66,7 +66,8 @@ public sealed class MoveTests(ConfluentFixture fixture) : ConfluentTest(fixture)
         await producing;
         Assert.Empty(failures);
         Assert.Equal(sent, acknowledged.Count);
-        Assert.Equal(Enumerable.Range(0, sent).Select(static i => (long)i), acknowledged);
+        // Two threads deliver reports while Flush runs, so their order means nothing; that of the log is read below.
+        Assert.Equal(Enumerable.Range(0, sent).Select(static i => (long)i), acknowledged.Order());
         Assert.Equal(Enumerable.Range(0, sent), Read(broker, sent));
 
         static bool Has(string directory) => Directory.Exists(Path.Combine(directory, $"{Topic}-0"));
