@@ -120,6 +120,16 @@ public sealed class ProducerTests
     }
 
     [Fact]
+    public void What_is_taken_over_from_another_log_is_as_partial_as_it_was_there()
+    {
+        var told = new ProducerState(7);
+        told.AddFromSnapshot(new ProducedBatch(5, 105, 1, 1));
+        var taken = new ProducerStates();
+        taken.Replace([told]);
+        Assert.True(taken.All.Single().IsPartial);
+    }
+
+    [Fact]
     public void A_producer_that_is_silent_for_long_is_forgotten_unless_its_transaction_is_open()
     {
         using var storage = new TestStorage();

@@ -49,51 +49,44 @@ internal sealed class TransactionIndex(IFileSystem files, string path) : IDispos
     /// <summary>All entries, in order.</summary>
     public List<AbortedTransaction> ReadAll()
     {
-        var result = new List<AbortedTransaction>();
         lock (_lock)
-        {
-            if (_isEmpty)
-                return result;
-            if (_file is null && !files.FileExists(_path))
-            {
-                _isEmpty = true;
-                return result;
-            }
-
-            _file ??= new PooledFile(files, _path, isMadeAnew: true);
-            Span<byte> page = stackalloc byte[EntrySize * PageEntries];
-            var count = PageEntries;
-            for (long position = 0; count == PageEntries; position += page.Length)
-            {
-                count = _file.Read(page, position) / EntrySize;
-                for (var i = 0; i < count; i++)
-                    result.Add(Decode(page.Slice(i * EntrySize, EntrySize)));
-            }
-
-            _isEmpty = result.Count == 0;
-        }
-
-        return result;
+            return _isEmpty ? [] : Read(out _);
     }
 
-    /// <summary>Whether the file, if there is one, has whole entries of the known version only.</summary>
-    public bool HasWholeEntries()
+    /// <summary>All entries, in order, if the file, where there is one, has whole ones of the known version
+    /// only.</summary>
+    public bool TryReadWhole(out List<AbortedTransaction> entries)
     {
         lock (_lock)
         {
-            if (_file is null && !files.FileExists(_path))
-                return true;
-            _file ??= new PooledFile(files, _path, isMadeAnew: true);
-            Span<byte> version = stackalloc byte[sizeof(short)];
-            var length = _file.Length;
-            for (long position = 0; position + EntrySize <= length; position += EntrySize)
-            {
-                if (_file.Read(version, position) != sizeof(short) || BinaryPrimitives.ReadInt16BigEndian(version) != 0)
-                    return false;
-            }
-
-            return length % EntrySize == 0;
+            entries = Read(out var areWhole);
+            return areWhole;
         }
+    }
+
+    private List<AbortedTransaction> Read(out bool areWhole)
+    {
+        var result = new List<AbortedTransaction>();
+        areWhole = true;
+        if (_file is not null || files.FileExists(_path))
+        {
+            _file ??= new PooledFile(files, _path, isMadeAnew: true);
+            Span<byte> page = stackalloc byte[EntrySize * PageEntries];
+            var bytes = page.Length;
+            for (long position = 0; bytes == page.Length; position += page.Length)
+            {
+                bytes = _file.Read(page, position);
+                areWhole &= bytes % EntrySize == 0;
+                for (var at = 0; at + EntrySize <= bytes; at += EntrySize)
+                {
+                    areWhole &= BinaryPrimitives.ReadInt16BigEndian(page[at..]) == Version;
+                    result.Add(Decode(page.Slice(at, EntrySize)));
+                }
+            }
+        }
+
+        _isEmpty = result.Count == 0;
+        return result;
     }
 
     /// <summary>Closes the file if nobody uses it.</summary>

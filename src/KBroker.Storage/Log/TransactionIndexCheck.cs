@@ -15,11 +15,11 @@ internal static class TransactionIndexCheck
     public static bool IsSound(int index, IReadOnlyList<LogSegment> segments)
     {
         var segment = segments[index];
-        if (!segment.TransactionIndex.HasWholeEntries())
+        if (!segment.TransactionIndex.TryReadWhole(out var entries))
             return false;
         long lastOffset = segment.BaseOffset - 1;
         long stable = -1;
-        foreach (var entry in segment.TransactionIndex.ReadAll())
+        foreach (var entry in entries)
         {
             if (entry.LastOffset <= lastOffset || entry.LastStableOffset < stable
                 || entry.FirstOffset >= entry.LastOffset || entry.LastStableOffset > entry.LastOffset + 1

@@ -120,6 +120,7 @@ internal sealed class ProducerState(long producerId)
             CoordinatorEpoch = CoordinatorEpoch,
             LastTimestamp = LastTimestamp,
             CurrentTransactionFirstOffset = CurrentTransactionFirstOffset,
+            IsPartial = IsPartial,
             _first = _first,
             _count = _count,
         };
