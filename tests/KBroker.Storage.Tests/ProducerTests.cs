@@ -1,4 +1,5 @@
 using KBroker.Protocol.Records;
+using KBroker.Storage.Producers;
 
 namespace KBroker.Storage.Tests;
 
