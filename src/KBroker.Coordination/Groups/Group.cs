@@ -43,6 +43,21 @@ internal abstract class Group(string groupId)
     /// FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS, GROUP_ID_NOT_FOUND, ...</exception>
     public abstract void CheckOffsetCommit(ICoordinatorTurn turn, in OffsetCommitter commit);
 
+    /// <summary>
+    /// Checks one partition of a commit that passed <see cref="CheckOffsetCommit"/>, before anything is appended: a
+    /// member of a consumer group whose epoch has moved on may still commit what it has had since the epoch it names
+    /// (KIP-1251). One refused partition refuses the whole request, as in Kafka.
+    /// </summary>
+    /// <param name="turn">The step.</param>
+    /// <param name="commit">Who commits.</param>
+    /// <param name="topic">The topic's name.</param>
+    /// <param name="partition">The partition.</param>
+    /// <exception cref="CoordinatorException">STALE_MEMBER_EPOCH, ILLEGAL_GENERATION.</exception>
+    public virtual void CheckOffsetCommitPartition(
+        ICoordinatorTurn turn, in OffsetCommitter commit, string topic, int partition)
+    {
+    }
+
     /// <summary>Checks a fetch of offsets by a member (OffsetFetch 9+); a fetch without member id is allowed.</summary>
     /// <param name="memberId">The member, or null.</param>
     /// <param name="memberEpoch">Its epoch, or -1.</param>
