@@ -1,54 +1,153 @@
+using KBroker.Cluster.Metadata;
+using KBroker.Coordination.Groups;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Server.Dispatch;
+using KBroker.Server.Security;
+using KBroker.Server.Topics;
 
 namespace KBroker.Server.Handlers;
 
 /// <summary>
-/// FindCoordinator: which broker coordinates a group or a transactional id. There is no coordinator yet, so every key
-/// is answered with COORDINATOR_NOT_AVAILABLE, as Kafka answers while its internal topics have no leader; clients ask
-/// again.
+/// FindCoordinator: which broker coordinates a group, a transactional id or a share partition. For groups it is the
+/// leader of the group's partition of <c>__consumer_offsets</c>; the topic is created when the first client asks.
 /// </summary>
 /// <remarks>
-/// It is served before there are coordinators because librdkafka takes the presence of this API (version 0) as the sign
-/// of a broker that knows LZ4: without it, producers that were told to use LZ4 send uncompressed batches. Up to
-/// version 3 one key is asked for and answered at the top; from 4 on a list of keys.
+/// Up to version 3 one key is asked for and answered at the top; from 4 on a list of keys. Share partitions may be
+/// asked for from version 6 on. There is no coordinator of transactions or share groups yet: their keys are answered
+/// with COORDINATOR_NOT_AVAILABLE, as Kafka answers while an internal topic has no leader, and clients ask again.
+/// (librdkafka takes the presence of this API as the sign of a broker that knows LZ4.)
 /// </remarks>
-public sealed class FindCoordinatorHandler : RequestHandler<FindCoordinatorRequest, FindCoordinatorResponse>
+/// <param name="metadata">The metadata as this broker knows it.</param>
+/// <param name="groups">Knows the partitions of groups.</param>
+/// <param name="creator">Creates the internal topic.</param>
+/// <param name="authorizer">Decides who may know.</param>
+public sealed class FindCoordinatorHandler(
+    IMetadataLog metadata, GroupCoordinator groups, AutoTopicCreator creator, IAuthorizer authorizer)
+    : RequestHandler<FindCoordinatorRequest, FindCoordinatorResponse>
 {
-    private const sbyte HighestKeyType = 2;
-    private const string Reason = "The coordinator is not available.";
+    private const sbyte GroupKey = 0;
+    private const sbyte TransactionKey = 1;
+    private const sbyte ShareKey = 2;
+    private const short FirstVersionWithShares = 6;
+    private static readonly Answer NotAvailable = new(ErrorCode.CoordinatorNotAvailable);
 
     /// <inheritdoc/>
     public override ApiKey ApiKey => ApiKey.FindCoordinator;
 
     /// <inheritdoc/>
-    protected override ValueTask<IResponseMessage?> HandleAsync(FindCoordinatorRequest request, RequestContext context)
+    protected override async ValueTask<IResponseMessage?> HandleAsync(
+        FindCoordinatorRequest request, RequestContext context)
     {
-        var (error, message) = request.KeyType is >= 0 and <= HighestKeyType
-            ? (ErrorCode.CoordinatorNotAvailable, Reason)
-            : (ErrorCode.InvalidRequest, $"There is no coordinator type {request.KeyType}");
+        if (request.KeyType is < GroupKey or > ShareKey)
+        {
+            throw new RequestFailedException(
+                ErrorCode.InvalidRequest, $"Unknown coordinator type received: {request.KeyType}");
+        }
+
+        if (request.KeyType == GroupKey && metadata.Image.Topics.Find(TopicNames.ConsumerOffsets) is null)
+            await creator.CreateAsync([TopicNames.ConsumerOffsets]).ConfigureAwait(false);
         var response = new FindCoordinatorResponse();
         if (context.ApiVersion < 4)
         {
-            response.ErrorCode = error;
-            response.ErrorMessage = message;
-            response.NodeId = -1;
-            response.Port = -1;
-        }
-        else
-        {
-            foreach (var key in request.CoordinatorKeys)
-                response.Coordinators.Add(new()
-                {
-                    Key = key,
-                    ErrorCode = error,
-                    ErrorMessage = message,
-                    NodeId = -1,
-                    Port = -1,
-                });
+            var answer = Find(request.KeyType, request.Key, context);
+            response.ErrorCode = answer.Error;
+            response.ErrorMessage = MessageOf(answer.Error);
+            response.NodeId = answer.NodeId;
+            response.Host = answer.Host;
+            response.Port = answer.Port;
+            return response;
         }
 
-        return ValueTask.FromResult<IResponseMessage?>(response);
+        foreach (var key in request.CoordinatorKeys)
+        {
+            var answer = Find(request.KeyType, key, context);
+            response.Coordinators.Add(new FindCoordinatorResponse.Coordinator
+            {
+                Key = key,
+                ErrorCode = answer.Error,
+                NodeId = answer.NodeId,
+                Host = answer.Host,
+                Port = answer.Port,
+            });
+        }
+
+        return response;
     }
+
+    /// <inheritdoc/>
+    public override IResponseMessage CreateErrorResponse(RequestContext context, ErrorCode error, string? message)
+    {
+        var response = new FindCoordinatorResponse();
+        if (context.ApiVersion < 4)
+        {
+            (response.ErrorCode, response.ErrorMessage, response.NodeId, response.Port) = (error, message, -1, -1);
+            return response;
+        }
+
+        foreach (var key in RequestOf(context)?.CoordinatorKeys ?? [])
+        {
+            response.Coordinators.Add(new FindCoordinatorResponse.Coordinator
+            {
+                Key = key,
+                ErrorCode = error,
+                ErrorMessage = message,
+                NodeId = -1,
+                Port = -1,
+            });
+        }
+
+        return response;
+    }
+
+    /// <summary>What Kafka puts beside the code, also where there is no error.</summary>
+    private static string MessageOf(ErrorCode error) => error switch
+    {
+        ErrorCode.CoordinatorNotAvailable => "The coordinator is not available.",
+        ErrorCode.GroupAuthorizationFailed => "Group authorization failed.",
+        ErrorCode.TransactionalIdAuthorizationFailed => "Transactional Id authorization failed.",
+        _ => ErrorCodes.Name(error),
+    };
+
+    private Answer Find(sbyte keyType, string key, RequestContext context)
+    {
+        switch (keyType)
+        {
+            case GroupKey:
+                return authorizer.Authorize(context, AclOperation.Describe, AclResourceType.Group, key)
+                    ? FindGroup(key, context)
+                    : new Answer(ErrorCode.GroupAuthorizationFailed);
+            case TransactionKey:
+                return authorizer.Authorize(context, AclOperation.Describe, AclResourceType.TransactionalId, key)
+                    ? NotAvailable
+                    : new Answer(ErrorCode.TransactionalIdAuthorizationFailed);
+            default:
+                if (context.ApiVersion < FirstVersionWithShares)
+                    return new Answer(ErrorCode.InvalidRequest);
+                if (!authorizer.Cluster(context, AclOperation.ClusterAction))
+                    return new Answer(ErrorCode.ClusterAuthorizationFailed);
+                return IsSharePartition(key) ? NotAvailable : new Answer(ErrorCode.InvalidRequest);
+        }
+    }
+
+    private Answer FindGroup(string groupId, RequestContext context)
+    {
+        var image = metadata.Image;
+        if (groups.PartitionOf(groupId) is not { } index
+            || image.Topics.FindPartition(TopicNames.ConsumerOffsets, index) is not { } partition
+            || !image.Brokers.TryGetValue(partition.Leader, out var leader) || leader.Fenced
+            || leader.Endpoint(context.ListenerName) is not { } endpoint)
+            return NotAvailable;
+        return new Answer(ErrorCode.None, leader.Id, endpoint.Host, endpoint.Port);
+    }
+
+    /// <summary>Whether a key is <c>group:topic id:partition</c>.</summary>
+    private static bool IsSharePartition(string key)
+    {
+        var parts = key.Split(':');
+        return parts.Length == 3 && parts[0].Length > 0 && Uuid.TryParse(parts[1], out _)
+            && int.TryParse(parts[2], out var partition) && partition >= 0;
+    }
+
+    private readonly record struct Answer(ErrorCode Error, int NodeId = -1, string Host = "", int Port = -1);
 }

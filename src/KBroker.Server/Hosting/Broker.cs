@@ -113,7 +113,8 @@ public sealed class Broker : IAsyncDisposable
     private IReadOnlyList<BrokerPart> Compose()
     {
         var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
-        var network = _network = new BrokerNetwork(Options, state, _loggerFactory, _timeProvider);
+        var coordination = new BrokerCoordination(state, _loggerFactory, _timeProvider);
+        var network = _network = new BrokerNetwork(Options, state, coordination, _loggerFactory, _timeProvider);
         return
         [
             new("the logs and the metadata", _ => Run(state.Open), _ => state.CloseAsync()),
@@ -125,6 +126,7 @@ public sealed class Broker : IAsyncDisposable
                     network.AdvertisedEndpoints(controllers: true),
                     token),
                 static _ => Task.CompletedTask),
+            new("the coordinators", _ => Run(coordination.Start), _ => coordination.StopAsync()),
             new("the network", _ => Run(network.Start), static _ => Task.CompletedTask),
         ];
     }

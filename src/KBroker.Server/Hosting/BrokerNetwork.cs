@@ -14,7 +14,11 @@ namespace KBroker.Server.Hosting;
 
 /// <summary>The broker's sockets: from the properties to listeners that hand requests to the handlers.</summary>
 internal sealed class BrokerNetwork(
-    BrokerOptions options, BrokerState state, ILoggerFactory loggers, TimeProvider time)
+    BrokerOptions options,
+    BrokerState state,
+    BrokerCoordination coordination,
+    ILoggerFactory loggers,
+    TimeProvider time)
 {
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(10);
 
@@ -77,7 +81,7 @@ internal sealed class BrokerNetwork(
     public void Start()
     {
         var table = new ApiTable(
-            HandlerSet.Create(state, options, new AllowAllAuthorizer(), loggers, time),
+            HandlerSet.Create(state, coordination, options, new AllowAllAuthorizer(), loggers, time),
             options.Configs.GetBoolean("unstable.api.versions.enable"));
         _dispatcher.Target = new RequestDispatcher(table, loggers.CreateLogger<RequestDispatcher>());
         _server!.Start();

@@ -21,6 +21,9 @@ internal sealed class DelayedOperations : IPartitionListener, IDisposable
         Fetch = new Purgatory<TopicPartition>("Fetch", _timer, _metrics);
     }
 
+    /// <summary>The timing wheel, for whatever else has to happen later.</summary>
+    public ITaskTimer Timer => _timer;
+
     /// <summary>Appends that wait for replicas.</summary>
     public Purgatory<TopicPartition> Produce { get; }
 

@@ -14,7 +14,12 @@ namespace KBroker.Server.Hosting;
 internal static class HandlerSet
 {
     public static IReadOnlyList<IRequestHandler> Create(
-        BrokerState state, BrokerOptions options, IAuthorizer authorizer, ILoggerFactory loggers, TimeProvider time)
+        BrokerState state,
+        BrokerCoordination coordination,
+        BrokerOptions options,
+        IAuthorizer authorizer,
+        ILoggerFactory loggers,
+        TimeProvider time)
     {
         var configs = options.Configs;
         var metadata = state.Metadata;
@@ -22,7 +27,8 @@ internal static class HandlerSet
         var partitions = state.Partitions;
         var sessions = new FetchSessionCache(
             configs.GetInt("max.incremental.fetch.session.cache.slots"), time, new Random());
-        var creator = new AutoTopicCreator(controller, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
+        var creator = new AutoTopicCreator(
+            controller, metadata, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
         var producerIds = new ProducerIdSource(controller, options.NodeId, () => state.BrokerEpoch);
         return
         [
@@ -42,7 +48,7 @@ internal static class HandlerSet
             new DescribeProducersHandler(partitions, authorizer),
             new DeleteRecordsHandler(partitions, authorizer),
             new InitProducerIdHandler(producerIds, authorizer),
-            new FindCoordinatorHandler(),
+            new FindCoordinatorHandler(metadata, coordination.Groups, creator, authorizer),
             new CreateTopicsHandler(controller, authorizer),
             new DeleteTopicsHandler(controller, metadata, authorizer),
             new CreatePartitionsHandler(controller, authorizer),

@@ -13,9 +13,11 @@ namespace KBroker.Server.Topics;
 /// partitions and replicas. Clients that mention the same topic at once share one creation.
 /// </summary>
 /// <param name="controller">Creates them.</param>
+/// <param name="metadata">Knows how many brokers there are: an internal topic has at most one replica on each.</param>
 /// <param name="configs">The configs in force.</param>
 /// <param name="logger">Where refusals go; the client only learns that the topic is unknown.</param>
-public sealed class AutoTopicCreator(IController controller, ConfigView configs, ILogger<AutoTopicCreator> logger)
+public sealed class AutoTopicCreator(
+    IController controller, IMetadataLog metadata, ConfigView configs, ILogger<AutoTopicCreator> logger)
 {
     private readonly ConcurrentDictionary<string, Lazy<Task>> _running = new(StringComparer.Ordinal);
     private readonly bool _enabled = configs.Broker.GetBoolean("auto.create.topics.enable");
@@ -86,14 +88,16 @@ public sealed class AutoTopicCreator(IController controller, ConfigView configs,
         };
     }
 
-    private static CreateTopicsRequest.CreatableTopic Internal(
+    private CreateTopicsRequest.CreatableTopic Internal(
         string name, int partitions, int replicationFactor, params ReadOnlySpan<(string Name, string Value)> values)
     {
         var topic = new CreateTopicsRequest.CreatableTopic
         {
             Name = name,
             NumPartitions = partitions,
-            ReplicationFactor = (short)replicationFactor,
+            // One broker alone could not serve groups otherwise: Kafka's default asks for three.
+            ReplicationFactor = (short)Math.Clamp(
+                metadata.Image.Brokers.Values.Count(static b => !b.Fenced), 1, replicationFactor),
         };
         foreach (var (key, value) in values)
             topic.Configs.Add(new CreateTopicsRequest.CreatableTopicConfig { Name = key, Value = value });
