@@ -36,6 +36,10 @@ internal sealed class GroupShard : ICoordinatorState
     /// <summary>The consumer protocol (KIP-848).</summary>
     public ConsumerGroups Consumer { get; }
 
+    /// <summary>Who serves the classic protocol's requests to a group.</summary>
+    /// <param name="groupId">The group, whether or not it exists.</param>
+    public IClassicProtocol ClassicProtocolOf(string groupId) => Classic;
+
     /// <inheritdoc/>
     public void Replay(in ReplayContext context, IRecordMessage key, IRecordMessage? value)
     {
