@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using KBroker.Cluster.Metadata;
+using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
@@ -47,8 +48,12 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
                 Metrics = _metrics,
             },
             _ => new GroupShard(shards));
+        Offsets = new OffsetApi(this);
         AddGauges();
     }
+
+    /// <summary>Committed offsets.</summary>
+    public OffsetApi Offsets { get; }
 
     /// <summary>Begins to load and to serve the partitions that this broker leads.</summary>
     public void Start() => _runtime.Start();
@@ -91,7 +96,13 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
             () => _runtime.Shards.GroupBy(static pair => pair.Value.Phase).Select(static group =>
                 new Measurement<long>(
                     group.Count(), new KeyValuePair<string, object?>("state", PhaseName(group.Key)))));
+        _metrics.AddGauge("NumGroups", "{group}", "Groups of both protocols.", () => Sum(shard => shard.Groups.All.Count));
+        _metrics.AddGauge("NumOffsets", "{offset}", "Committed offsets.", () => Sum(shard => shard.Offsets.Committed.Count));
     }
+
+    private Measurement<long>[] Sum(Func<GroupShard, int> count) =>
+        [new(_runtime.Shards.Where(static pair => pair.Value.Phase == ShardPhase.Active)
+            .Sum(pair => (long)count(pair.Value.State)))];
 
     private static string PhaseName(ShardPhase phase) => phase switch
     {

@@ -209,6 +209,8 @@ internal sealed class ShardLog : IDisposable
             Compression = _compression(),
             ProducerId = producer.Id,
             ProducerEpoch = producer.Epoch,
+            // As Kafka writes it, with and without a producer; nobody looks at it in batches of a coordinator.
+            BaseSequence = 0,
             IsTransactional = producer.IsTransactional,
         };
         if (_builder is null)
