@@ -96,8 +96,10 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
             () => _runtime.Shards.GroupBy(static pair => pair.Value.Phase).Select(static group =>
                 new Measurement<long>(
                     group.Count(), new KeyValuePair<string, object?>("state", PhaseName(group.Key)))));
-        _metrics.AddGauge("NumGroups", "{group}", "Groups of both protocols.", () => Sum(shard => shard.Groups.All.Count));
-        _metrics.AddGauge("NumOffsets", "{offset}", "Committed offsets.", () => Sum(shard => shard.Offsets.Committed.Count));
+        _metrics.AddGauge(
+            "NumGroups", "{group}", "Groups of both protocols.", () => Sum(shard => shard.Groups.All.Count));
+        _metrics.AddGauge(
+            "NumOffsets", "{offset}", "Committed offsets.", () => Sum(shard => shard.Offsets.Committed.Count));
     }
 
     private Measurement<long>[] Sum(Func<GroupShard, int> count) =>

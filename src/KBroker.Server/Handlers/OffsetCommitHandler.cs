@@ -120,6 +120,9 @@ public sealed class OffsetCommitHandler(OffsetApi offsets, IMetadataLog metadata
             var described = useIds ? image.Topics.Find(topic.TopicId) : image.Topics.Find(topic.Name);
             if (useIds)
                 topic.Name = described?.Name ?? "";
+            // The id is stored in any case, so that an offset is not taken for one of a later topic of this name.
+            else if (described is not null)
+                topic.TopicId = described.Id;
             if (useIds && described is null)
                 response.Topics.Add(Failed(topic, ErrorCode.UnknownTopicId));
             else if (!authorizer.Topic(context, AclOperation.Read, topic.Name))

@@ -147,6 +147,8 @@ public sealed class OffsetFetchHandler(OffsetApi offsets, IMetadataLog metadata,
         {
             if (version >= FirstVersionWithTopicIds)
                 topic.Name = image.Topics.Find(topic.TopicId)?.Name ?? "";
+            else
+                topic.TopicId = image.Topics.Find(topic.Name)?.Id ?? Uuid.Zero;
             if (topic.Name.Length == 0 && version >= FirstVersionWithTopicIds)
                 failed.Add(Failed(topic, ErrorCode.UnknownTopicId));
             else if (!authorizer.Topic(context, AclOperation.Describe, topic.Name))

@@ -5,8 +5,8 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Coordination.Groups.Offsets;
 
 /// <summary>
-/// Committed offsets, for the handlers. Whether topics exist, and who may touch them, is asked before; topics have their
-/// names here.
+/// Committed offsets, for the handlers. Whether topics exist, and who may touch them, is asked before; topics have
+/// their names here.
 /// </summary>
 public sealed class OffsetApi
 {

@@ -145,14 +145,8 @@ internal sealed class OffsetRequests(GroupShardOptions options, GroupMap groups,
     public OffsetFetchResponse.OffsetFetchResponseGroup Fetch(
         OffsetFetchRequest.OffsetFetchRequestGroup request, bool requireStable)
     {
-        if (request.MemberId is not null || request.MemberEpoch >= 0)
-        {
-            var group = groups.Find(request.GroupId)
-                ?? throw new CoordinatorException(
-                    ErrorCode.GroupIdNotFound, $"Group {request.GroupId} not found.");
-            group.CheckOffsetFetch(request.MemberId, request.MemberEpoch);
-        }
-
+        // A group that is not there has no offsets, whoever asks.
+        groups.Find(request.GroupId)?.CheckOffsetFetch(request.MemberId, request.MemberEpoch);
         var response = new OffsetFetchResponse.OffsetFetchResponseGroup { GroupId = request.GroupId };
         if (request.Topics is null)
         {
