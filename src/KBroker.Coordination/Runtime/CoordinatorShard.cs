@@ -197,8 +197,10 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
     {
         if (Phase == ShardPhase.Active && !_log!.IsInStep)
         {
-            Break(new ShardFailure(
-                ErrorCode.NotCoordinator, "the log does not end where it was left: somebody else wrote to it"));
+            Break(
+                new ShardFailure(
+                    ErrorCode.NotCoordinator, "the log does not end where it was left: somebody else wrote to it"),
+                LogLevel.Warning);
         }
 
         for (var steps = 0; steps < StepsOfDrainMax && _mailbox.TryDequeue(out var step); steps++)
@@ -289,11 +291,12 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
         Post(new InternalStep<TState>((_, _) => Break(new ShardFailure(CoordinatorErrors.OfAppend(error), message))));
 
     /// <summary>Ends this life of the shard: its state is not what its log says.</summary>
-    private void Break(ShardFailure failure)
+    private void Break(ShardFailure failure, LogLevel level = LogLevel.Error)
     {
         if (Phase != ShardPhase.Active)
             return;
-        _options.Logger.LogError("{Partition} is loaded anew: {Reason}", Partition.TopicPartition, failure.Message);
+        _options.Logger.Log(
+            level, "{Partition} is loaded anew: {Reason}", Partition.TopicPartition, failure.Message);
         _log!.Abandon(failure);
         Close(Partition.IsLeader && !Partition.IsOffline
             ? ErrorCode.CoordinatorLoadInProgress
