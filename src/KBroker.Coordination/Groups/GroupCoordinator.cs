@@ -1,5 +1,7 @@
 using System.Diagnostics.Metrics;
 using KBroker.Cluster.Metadata;
+using KBroker.Coordination.Groups.Administration;
+using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
@@ -49,11 +51,19 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
             },
             _ => new GroupShard(shards));
         Offsets = new OffsetApi(this);
+        Classic = new ClassicGroupApi(this, options.Configs);
+        Administration = new GroupAdministrationApi(this);
         AddGauges();
     }
 
     /// <summary>Committed offsets.</summary>
     public OffsetApi Offsets { get; }
+
+    /// <summary>JoinGroup, SyncGroup, Heartbeat, LeaveGroup.</summary>
+    public ClassicGroupApi Classic { get; }
+
+    /// <summary>DescribeGroups, ListGroups, DeleteGroups.</summary>
+    public GroupAdministrationApi Administration { get; }
 
     /// <summary>Begins to load and to serve the partitions that this broker leads.</summary>
     public void Start() => _runtime.Start();

@@ -11,6 +11,10 @@ internal static class AuthorizerExtensions
         this IAuthorizer authorizer, RequestContext context, AclOperation operation, string name) =>
         authorizer.Authorize(context, operation, AclResourceType.Topic, name);
 
+    public static bool Group(
+        this IAuthorizer authorizer, RequestContext context, AclOperation operation, string groupId) =>
+        authorizer.Authorize(context, operation, AclResourceType.Group, groupId);
+
     public static bool Cluster(this IAuthorizer authorizer, RequestContext context, AclOperation operation) =>
         authorizer.Authorize(context, operation, AclResourceType.Cluster, ClusterName);
 }

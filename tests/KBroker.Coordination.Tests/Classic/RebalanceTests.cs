@@ -1,5 +1,6 @@
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Protocol;
+using KBroker.Protocol.Messages;
 
 namespace KBroker.Coordination.Tests.Classic;
 
@@ -55,5 +56,209 @@ public sealed class RebalanceTests
         Assert.Empty(leader.Result.Assignment.ToArray());
         Assert.Equal("range", leader.Result.ProtocolName);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
+    }
+
+    [Fact]
+    public void Everybody_rejoins_when_a_member_comes()
+    {
+        var first = _group.Stabilize([null])[0];
+        var second = _group.Join();
+        Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
+        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Heartbeat(first));
+        Assert.False(second.IsCompleted);
+        var again = _group.Join(first.MemberId);
+        Assert.Equal((2, 2), (again.Result.GenerationId, second.Result.GenerationId));
+        Assert.Equal(first.MemberId, second.Result.Leader);
+        _group.Assign(again.Result, second.Result);
+        Assert.Equal(ErrorCode.IllegalGeneration, _group.Heartbeat(first));
+        Assert.Equal(ErrorCode.None, _group.Heartbeat(again.Result));
+    }
+
+    [Fact]
+    public void Who_does_not_rejoin_within_the_rebalance_timeout_is_out_although_it_heartbeats()
+    {
+        var first = _group.Stabilize([null])[0];
+        var second = _group.Join();
+        for (var second2 = 0; second2 < 59; second2++)
+        {
+            _group.Driver.Advance(1_000);
+            Assert.Equal(ErrorCode.RebalanceInProgress, _group.Heartbeat(first));
+        }
+
+        Assert.False(second.IsCompleted);
+        _group.Driver.Advance(1_000);
+        Assert.Equal((2, second.Result.MemberId), (second.Result.GenerationId, second.Result.Leader));
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(first));
+    }
+
+    [Fact]
+    public void The_rebalance_waits_as_long_as_the_most_patient_member_asks()
+    {
+        var patient = _group.Join(rebalanceMs: 90_000, sessionMs: 200_000);
+        _group.Driver.Advance(ClassicHarness.InitialDelayMs);
+        _group.Assign(patient.Result);
+        var second = _group.Join(rebalanceMs: 5_000);
+        _group.Driver.Advance(89_999);
+        Assert.False(second.IsCompleted);
+        _group.Driver.Advance(1);
+        Assert.Equal(second.Result.MemberId, second.Result.Leader);
+    }
+
+    [Fact]
+    public void A_silent_member_ends_the_join_phase_of_the_others_with_its_session()
+    {
+        var members = _group.Stabilize(null, null);
+        var again = _group.Join(members[0].MemberId);
+        _group.Driver.Advance(9_999);
+        Assert.False(again.IsCompleted);
+        _group.Driver.Advance(1);
+        Assert.Equal((2, 1), (again.Result.GenerationId, again.Result.Members.Count));
+    }
+
+    [Fact]
+    public void A_rejoining_leader_starts_a_rebalance_and_a_rejoining_follower_does_not()
+    {
+        var members = _group.Stabilize(null, null);
+        var leader = members.Single(static m => m.MemberId == m.Leader);
+        var follower = members.Single(static m => m.MemberId != m.Leader);
+        var told = _group.Join(follower.MemberId);
+        Assert.Equal((1, leader.MemberId), (told.Result.GenerationId, told.Result.Leader));
+        Assert.Empty(told.Result.Members);
+        Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
+        var again = _group.Join(leader.MemberId);
+        Assert.False(again.IsCompleted);
+        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Heartbeat(follower));
+    }
+
+    [Fact]
+    public void A_follower_that_says_something_else_starts_a_rebalance()
+    {
+        var members = _group.Stabilize(null, null);
+        var follower = members.Single(static m => m.MemberId != m.Leader);
+        var again = _group.Join(follower.MemberId, protocols: ("range", [2]));
+        Assert.False(again.IsCompleted);
+        Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
+    }
+
+    [Fact]
+    public void A_join_repeated_before_the_assignment_is_answered_with_the_same_generation()
+    {
+        var first = _group.Join();
+        var second = _group.Join();
+        _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
+        var leader = _group.Join(first.Result.MemberId);
+        var follower = _group.Join(second.Result.MemberId);
+        Assert.Equal((1, 2), (leader.Result.GenerationId, leader.Result.Members.Count));
+        Assert.Equal((1, 0), (follower.Result.GenerationId, follower.Result.Members.Count));
+        var changed = _group.Join(second.Result.MemberId, protocols: ("range", [2]));
+        Assert.False(changed.IsCompleted);
+        Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
+    }
+
+    [Fact]
+    public void A_rebalance_that_begins_before_the_assignment_sends_those_back_who_wait_for_it()
+    {
+        var first = _group.Join();
+        var second = _group.Join();
+        _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
+        var sync = _group.Sync(second.Result);
+        _ = _group.Join();
+        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Result.ErrorCode);
+        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Sync(first.Result).Result.ErrorCode);
+    }
+
+    [Fact]
+    public void Who_does_not_ask_for_its_assignment_within_the_rebalance_timeout_is_out()
+    {
+        var first = _group.Join(sessionMs: 100_000);
+        var second = _group.Join(sessionMs: 100_000);
+        _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
+        var sync = _group.Sync(first.Result, assignments: (first.Result.MemberId, [1]));
+        Assert.Equal(ErrorCode.None, sync.Result.ErrorCode);
+        _group.Driver.Advance(59_999);
+        Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
+        _group.Driver.Advance(1);
+        Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(second.Result));
+        Assert.Equal(1, _group.Join(first.Result.MemberId).Result.Members.Count);
+    }
+
+    [Fact]
+    public void A_leader_that_does_not_assign_is_out_and_those_who_wait_rejoin_under_another()
+    {
+        var first = _group.Join();
+        var second = _group.Join();
+        _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
+        var sync = _group.Sync(second.Result);
+        _group.Driver.Advance(9_999);
+        Assert.False(sync.IsCompleted);
+        _group.Driver.Advance(1);
+        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Result.ErrorCode);
+        var again = _group.Join(second.Result.MemberId);
+        Assert.Equal((second.Result.MemberId, 2), (again.Result.Leader, again.Result.GenerationId));
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(first.Result));
+    }
+
+    [Fact]
+    public void A_leader_that_is_late_is_succeeded_by_a_member_that_has_joined()
+    {
+        var members = _group.Stabilize("a", "b");
+        var leader = members.Single(static m => m.MemberId == m.Leader);
+        var other = members.Single(static m => m.MemberId != m.Leader);
+        var instance = other == members[0] ? "a" : "b";
+        var leaderInstance = other == members[0] ? "b" : "a";
+        var again = _group.Join(other.MemberId, instance, protocols: ("range", [2]));
+        for (var i = 0; i < 60; i++)
+        {
+            _group.Heartbeat(leader, leaderInstance);
+            _group.Driver.Advance(1_000);
+        }
+
+        // Static members are not evicted by the rebalance timeout, but the lead goes on.
+        Assert.Equal((other.MemberId, 2), (again.Result.Leader, again.Result.Members.Count));
+        Assert.Equal(ErrorCode.IllegalGeneration, _group.Heartbeat(leader, leaderInstance));
+    }
+
+    [Fact]
+    public void A_member_without_an_assignment_gets_an_empty_one()
+    {
+        var first = _group.Join();
+        var second = _group.Join();
+        _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
+        var follower = _group.Sync(second.Result);
+        _group.Sync(first.Result, assignments: [(first.Result.MemberId, [5]), ("nobody", [6])]);
+        Assert.Equal((ErrorCode.None, 0), (follower.Result.ErrorCode, follower.Result.Assignment.Length));
+        Assert.Equal([5], _group.Sync(first.Result).Result.Assignment.ToArray());
+    }
+
+    [Fact]
+    public void SyncGroup_is_checked_against_member_generation_type_and_assignor()
+    {
+        var joined = _group.Stabilize([null])[0];
+        Assert.Equal(ErrorCode.UnknownMemberId, Error(new() { MemberId = "nobody", GenerationId = 1 }));
+        Assert.Equal(ErrorCode.IllegalGeneration, Error(new() { MemberId = joined.MemberId, GenerationId = 0 }));
+        Assert.Equal(ErrorCode.InconsistentGroupProtocol, Error(joined, type: "connect"));
+        Assert.Equal(ErrorCode.InconsistentGroupProtocol, Error(joined, name: "sticky"));
+        Assert.Equal(ErrorCode.UnknownMemberId, Error(joined, instance: "x"));
+        Assert.Equal(ErrorCode.None, Error(joined, type: "consumer", name: "range"));
+
+        ErrorCode Error(
+            JoinGroupResponse who, string? instance = null, string? type = null, string? name = null) =>
+            _group.Sync(who, instance, type, name).Result.ErrorCode;
+    }
+
+    [Fact]
+    public void The_assignor_that_most_vote_for_wins_among_those_that_all_support()
+    {
+        (string, byte[]) Of(string name) => (name, [(byte)name[0]]);
+        var joins = new[]
+        {
+            _group.Join(protocols: [Of("a"), Of("b"), Of("c")]),
+            _group.Join(protocols: [Of("b"), Of("c")]),
+            _group.Join(protocols: [Of("d"), Of("c"), Of("b")]),
+        };
+        _group.Driver.Advance(3 * ClassicHarness.InitialDelayMs);
+        Assert.All(joins, static join => Assert.Equal("b", join.Result.ProtocolName));
+        Assert.All(joins[0].Result.Members, static m => Assert.Equal([(byte)'b'], m.Metadata.ToArray()));
     }
 }

@@ -62,6 +62,7 @@ internal sealed class TestBroker : IAsyncDisposable
             ["listeners"] = "PLAINTEXT://127.0.0.1:0",
             ["log.dirs"] = Path.Combine(folder, "data"),
             ["log.flush.offset.checkpoint.interval.ms"] = "3600000",
+            ["group.initial.rebalance.delay.ms"] = "0",
         };
         foreach (var (name, value) in properties)
             all[name] = value;

@@ -55,6 +55,36 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
         [ApiKey.OffsetFetch] = async (t, topic, v) =>
             (await (await t.GroupAsync()).FetchAsync(topic, version: v)).Error,
         [ApiKey.OffsetDelete] = async (t, topic, v) => await t.DeleteOffsetAsync(topic, v),
+        [ApiKey.JoinGroup] = async (t, _, v) => (await (await t.NewGroupAsync()).JoinAsync(v)).ErrorCode,
+        [ApiKey.SyncGroup] = async (t, _, v) =>
+        {
+            var group = await t.NewGroupAsync();
+            return (await group.SyncAsync(await group.JoinAsync(), v, [1])).ErrorCode;
+        },
+        [ApiKey.Heartbeat] = async (t, _, v) =>
+        {
+            var group = await t.NewGroupAsync();
+            return await group.HeartbeatAsync(await group.StabilizeAsync(), v);
+        },
+        [ApiKey.LeaveGroup] = async (t, _, v) =>
+        {
+            var group = await t.NewGroupAsync();
+            return (await group.LeaveAsync((await group.StabilizeAsync()).MemberId, v)).ErrorCode;
+        },
+        [ApiKey.DescribeGroups] = async (t, _, v) =>
+        {
+            var group = await t.NewGroupAsync();
+            await group.StabilizeAsync();
+            return (await group.DescribeAsync(v)).ErrorCode;
+        },
+        [ApiKey.ListGroups] = async (t, _, v) => (await t.Call<ListGroupsResponse>(
+            new ListGroupsRequest(), v)).ErrorCode,
+        [ApiKey.DeleteGroups] = async (t, _, v) =>
+        {
+            var group = await t.NewGroupAsync();
+            await group.LeaveAsync((await group.StabilizeAsync()).MemberId);
+            return await group.DeleteAsync(v);
+        },
         [ApiKey.DescribeConfigs] = async (t, topic, v) => (await t.Call<DescribeConfigsResponse>(
             new DescribeConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
             v)).Results[0].ErrorCode,
@@ -170,6 +200,8 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
 
     private Task<T> Call<T>(IRequestMessage request, short version)
         where T : IResponseMessage, IMessage<T> => fixture.Client.SendAsync<T>(request, version);
+
+    private Task<ClassicTestGroup> NewGroupAsync() => ClassicTestGroup.CreateAsync(fixture.Client, NewName());
 
     private string NewName() => fixture.NewName();
 

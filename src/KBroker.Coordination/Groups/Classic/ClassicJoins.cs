@@ -50,8 +50,7 @@ internal sealed class ClassicJoins(GroupShardOptions options, GroupMap groups, C
 
         if (!HasRoomFor(group, message.MemberId))
         {
-            group.Remove(message.MemberId);
-            turn.Send(reply, new JoinGroupResponse { ErrorCode = ErrorCode.GroupMaxSizeReached });
+            TurnAway(group, join);
         }
         else if (!group.Supports(message.ProtocolType, join.Protocols))
         {
@@ -94,6 +93,15 @@ internal sealed class ClassicJoins(GroupShardOptions options, GroupMap groups, C
         return group.State == ClassicGroupState.PreparingRebalance
             ? member is { IsAwaitingJoin: true } || group.AwaitingJoinCount < maxSize
             : member is not null || group.Members.Count < maxSize;
+    }
+
+    private void TurnAway(ClassicGroup group, Joining join)
+    {
+        if (group.FindMember(join.Message.MemberId) is { } member)
+            rebalance.Remove(join.Turn, group, member);
+        group.Remove(join.Message.MemberId);
+        join.Turn.Send(join.Reply, new JoinGroupResponse { ErrorCode = ErrorCode.GroupMaxSizeReached });
+        rebalance.CompleteIfAllJoined(join.Turn, group);
     }
 
     private void JoinNew(ClassicGroup group, Joining join)
