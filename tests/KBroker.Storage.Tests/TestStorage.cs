@@ -106,12 +106,13 @@ internal sealed class TestStorage : IDisposable
     }
 
     /// <summary>A marker that ends a transaction.</summary>
-    public static byte[] Marker(long producerId, ControlRecordType type, int coordinatorEpoch = 3)
+    public static byte[] Marker(
+        long producerId, ControlRecordType type, int coordinatorEpoch = 3, short epoch = 0)
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {
             ProducerId = producerId,
-            ProducerEpoch = 0,
+            ProducerEpoch = epoch,
             IsTransactional = true,
             IsControl = true,
         });

@@ -62,6 +62,23 @@ public readonly record struct AppendOptions
     /// <summary>The CRC of every batch was checked, or computed, by the caller, on these very bytes.</summary>
     public bool CrcIsChecked { get; init; }
 
+    /// <summary>
+    /// The coordinator's consent to the first batch of a transaction: see
+    /// <see cref="PartitionLog.BeginVerification"/>.
+    /// </summary>
+    public TransactionVerification? Verification { get; init; }
+
+    /// <summary>
+    /// The first batch of a transaction needs a <see cref="Verification"/>
+    /// (<c>transaction.partition.verification.enable</c>).
+    /// </summary>
+    public bool RequiresVerification { get; init; }
+
+    /// <summary>
+    /// The epoch of markers is above that of the records they end: the client's epoch rises with each transaction.
+    /// </summary>
+    public bool IsEpochBumped { get; init; }
+
     /// <summary>A producer's append.</summary>
     public static AppendOptions Client => default;
 

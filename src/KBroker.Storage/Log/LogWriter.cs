@@ -30,9 +30,10 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
 
         var headers = work.Headers;
         var isAppendTime = config.MessageTimestampType == TimestampType.LogAppendTime;
-        foreach (ref readonly var header in headers)
+        for (var i = 0; i < headers.Length; i++)
         {
-            var verdict = Check(header, options, out var duplicate, out var problem);
+            ref readonly var header = ref headers[i];
+            var verdict = Check(header, work.Batches[i], options, out var duplicate, out var problem);
             if (verdict == ProducerVerdict.Duplicate)
                 return Duplicate(duplicate, isAppendTime);
             if (verdict != ProducerVerdict.Append)
@@ -145,11 +146,24 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     }
 
     private ProducerVerdict Check(
-        in RecordBatchHeader header, in AppendOptions options, out ProducedBatch duplicate, out string? problem)
+        in RecordBatchHeader header,
+        in ReadOnlySequence<byte> batch,
+        in AppendOptions options,
+        out ProducedBatch duplicate,
+        out string? problem)
     {
-        var verdict = state.Producers.Check(header, options.Origin, out duplicate, out problem);
+        if (header.IsControl)
+        {
+            duplicate = default;
+            problem = null;
+            return Markers.TryRead(header, batch, state.Context, out _, out var coordinatorEpoch)
+                ? state.Producers.CheckMarker(header, coordinatorEpoch, options.IsEpochBumped, out problem)
+                : ProducerVerdict.Append;
+        }
+
+        var verdict = state.Producers.Check(header, options, out duplicate, out problem);
         return verdict == ProducerVerdict.OutOfOrder && state.Producers.TryComplete(header, state.Segments.All)
-            ? state.Producers.Check(header, options.Origin, out duplicate, out problem)
+            ? state.Producers.Check(header, options, out duplicate, out problem)
             : verdict;
     }
 
@@ -163,9 +177,13 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     };
 
     private AppendResult Refuse(ProducerVerdict verdict, string? problem) => AppendResult.Refused(
-        verdict == ProducerVerdict.FencedEpoch
-            ? AppendError.InvalidProducerEpoch
-            : AppendError.OutOfOrderSequenceNumber,
+        verdict switch
+        {
+            ProducerVerdict.FencedEpoch => AppendError.InvalidProducerEpoch,
+            ProducerVerdict.FencedCoordinator => AppendError.TransactionCoordinatorFenced,
+            ProducerVerdict.NotInTransaction => AppendError.InvalidTransactionState,
+            _ => AppendError.OutOfOrderSequenceNumber,
+        },
         $"{problem} (partition {state.Partition})",
         state.StartOffset);
 
@@ -231,9 +249,10 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     /// Takes over what another log with the same records knows of producers and epochs, also of those whose records
     /// were deleted, and writes it where a recovery finds it: at the end of a finished segment.
     /// </summary>
-    public void Adopt(IEnumerable<ProducerState> producers, IReadOnlyList<EpochStart> epochs)
+    public void Adopt(ProducerStates producers, IReadOnlyList<EpochStart> epochs)
     {
-        state.Producers.Replace(producers);
+        state.Producers.Replace(producers.All);
+        state.Producers.TakeVerifications(producers);
         state.Epochs.Replace(epochs);
         state.PublishFirstUnstableOffset();
         ForgetSnapshots();

@@ -12,16 +12,26 @@ internal static class Markers
     public static AbortedTransaction? Follow(
         ProducerStates producers, in RecordBatchHeader header, in ReadOnlySequence<byte> batch, LogContext context)
     {
-        if (!header.HasProducerId || header.RecordsCount == 0)
-            return null;
-        using var reader = new RecordBatchReader(batch, context.Codecs, context.MaxDecompressedBytes);
-        if (!reader.TryRead(out var record) || !ControlRecord.TryParseKey(record.Key, out var type)
-            || type is not (ControlRecordType.Abort or ControlRecordType.Commit)
-            || !ControlRecord.TryParseEndTransactionValue(record.Value, out var coordinatorEpoch))
-        {
-            return null;
-        }
+        return TryRead(header, batch, context, out var type, out var coordinatorEpoch)
+            ? producers.AppendMarker(header, type, coordinatorEpoch)
+            : null;
+    }
 
-        return producers.AppendMarker(header, type, coordinatorEpoch);
+    /// <summary>Reads a control batch that is a commit or abort marker.</summary>
+    /// <returns>False for all others.</returns>
+    public static bool TryRead(
+        in RecordBatchHeader header,
+        in ReadOnlySequence<byte> batch,
+        LogContext context,
+        out ControlRecordType type,
+        out int coordinatorEpoch)
+    {
+        (type, coordinatorEpoch) = (default, -1);
+        if (!header.HasProducerId || header.RecordsCount == 0)
+            return false;
+        using var reader = new RecordBatchReader(batch, context.Codecs, context.MaxDecompressedBytes);
+        return reader.TryRead(out var record) && ControlRecord.TryParseKey(record.Key, out type)
+            && type is (ControlRecordType.Abort or ControlRecordType.Commit)
+            && ControlRecord.TryParseEndTransactionValue(record.Value, out coordinatorEpoch);
     }
 }

@@ -118,6 +118,25 @@ public sealed class PartitionLog
         }
     }
 
+    /// <summary>
+    /// Begins to verify with the transaction coordinator that this partition is in a producer's open transaction
+    /// (KIP-890). Whoever asks, asks the coordinator afterwards, and gives the question to the append
+    /// (<see cref="AppendOptions.Verification"/>); a marker appended meanwhile makes it void.
+    /// </summary>
+    /// <param name="producerId">The producer.</param>
+    /// <param name="epoch">Its epoch.</param>
+    /// <param name="sequence">First sequence of the batch that is to be appended.</param>
+    /// <param name="isEpochBumped">Whether the client's epoch rises with each transaction.</param>
+    /// <returns>Null when the transaction has records here already: then nobody needs to be asked.</returns>
+    public TransactionVerification? BeginVerification(long producerId, short epoch, int sequence, bool isEpochBumped)
+    {
+        using (_state.EnterForChange())
+        {
+            return _state.Producers.BeginVerification(
+                producerId, epoch, sequence, isEpochBumped, _state.Context.NowMs);
+        }
+    }
+
     /// <summary>Appends as the partition's leader: checks, assigns offsets, writes.</summary>
     /// <param name="records">
     /// Record batches, whole. The memory is the caller's own and is written to: offsets, leader epoch, timestamps and

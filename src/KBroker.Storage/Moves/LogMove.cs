@@ -96,7 +96,7 @@ public sealed class LogMove
             Future.UpdateConfig(Source.Config);
             try
             {
-                Future.Writer.Adopt(Source.State.Producers.All, Source.LeaderEpochs.Entries);
+                Future.Writer.Adopt(Source.State.Producers, Source.LeaderEpochs.Entries);
             }
             catch (Exception exception) when (Log.LogState.IsFailure(exception))
             {

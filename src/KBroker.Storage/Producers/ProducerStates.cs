@@ -11,6 +11,7 @@ internal sealed class ProducerStates
 {
     private readonly Dictionary<long, ProducerState> _producers = [];
     private readonly SortedSet<long> _openTransactions = [];
+    private readonly Dictionary<long, TransactionVerification> _verifications = [];
 
     /// <summary>Number of producers known.</summary>
     public int Count => _producers.Count;
@@ -21,22 +22,115 @@ internal sealed class ProducerStates
     /// <summary>All producers, in no order.</summary>
     public IReadOnlyCollection<ProducerState> All => _producers.Values;
 
-    /// <summary>Judges a batch before it is appended. Batches without a producer id always pass.</summary>
+    /// <summary>Judges a batch of data before it is appended. Batches without a producer id always pass.</summary>
     /// <param name="header">Its header.</param>
-    /// <param name="origin">Who appends; sequences are checked for clients only.</param>
+    /// <param name="options">Who appends; sequences are checked for clients only.</param>
     /// <param name="duplicate">The batch that it repeats.</param>
     /// <param name="problem">Why it is refused.</param>
     public ProducerVerdict Check(
-        in RecordBatchHeader header, AppendOrigin origin, out ProducedBatch duplicate, out string? problem)
+        in RecordBatchHeader header, in AppendOptions options, out ProducedBatch duplicate, out string? problem)
     {
         duplicate = default;
         problem = null;
-        if (!header.HasProducerId || !_producers.TryGetValue(header.ProducerId, out var state))
+        if (!header.HasProducerId)
             return ProducerVerdict.Append;
-        if (header.IsControl || origin != AppendOrigin.Client)
-            return ProducerVerdict.Append;
-        if (state.TryFindDuplicate(header, out duplicate))
+        var state = _producers.GetValueOrDefault(header.ProducerId);
+        var isClient = options.Origin == AppendOrigin.Client;
+        if (isClient && state is not null && state.TryFindDuplicate(header, out duplicate))
             return ProducerVerdict.Duplicate;
+        if (header.IsTransactional && options.RequiresVerification
+            && !HasOpenTransaction(header.ProducerId, header.ProducerEpoch) && !IsVerified(header, options))
+        {
+            problem = "Record was not part of an ongoing transaction";
+            return ProducerVerdict.NotInTransaction;
+        }
+
+        if (!isClient)
+            return ProducerVerdict.Append;
+        if (_verifications.TryGetValue(header.ProducerId, out var asked) && asked.Epoch == header.ProducerEpoch
+            && Refuses(asked, header, state, out problem))
+            return ProducerVerdict.OutOfOrder;
+        return state is null ? ProducerVerdict.Append : CheckSequence(state, header, out problem);
+    }
+
+    /// <summary>Judges a commit or abort marker before it is appended.</summary>
+    /// <param name="header">Header of its batch.</param>
+    /// <param name="coordinatorEpoch">Epoch of the coordinator that writes it.</param>
+    /// <param name="isEpochBumped">See <see cref="AppendOptions.IsEpochBumped"/>.</param>
+    /// <param name="problem">Why it is refused.</param>
+    public ProducerVerdict CheckMarker(
+        in RecordBatchHeader header, int coordinatorEpoch, bool isEpochBumped, out string? problem)
+    {
+        problem = null;
+        if (!_producers.TryGetValue(header.ProducerId, out var state))
+            return ProducerVerdict.Append;
+        if (coordinatorEpoch < state.CoordinatorEpoch)
+        {
+            problem = $"Invalid coordinator epoch for producerId {header.ProducerId}: {coordinatorEpoch} (zombie), "
+                + $"{state.CoordinatorEpoch} (current).";
+            return ProducerVerdict.FencedCoordinator;
+        }
+
+        var isOpen = state.CurrentTransactionFirstOffset is not null;
+        if (header.ProducerEpoch >= state.Epoch && (header.ProducerEpoch > state.Epoch || !isEpochBumped || !isOpen))
+            return ProducerVerdict.Append;
+        problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch} in a marker, the last seen epoch is "
+            + $"{state.Epoch}.";
+        return ProducerVerdict.FencedEpoch;
+    }
+
+    /// <summary>
+    /// Begins to ask the coordinator, unless the producer's transaction is open here already; see
+    /// <see cref="PartitionLog.BeginVerification"/>.
+    /// </summary>
+    /// <returns>The question; null when there is no need for one.</returns>
+    public TransactionVerification? BeginVerification(
+        long producerId, short epoch, int sequence, bool isEpochBumped, long nowMs)
+    {
+        if (HasOpenTransaction(producerId, epoch))
+            return null;
+        if (_verifications.TryGetValue(producerId, out var known) && known.Epoch >= epoch)
+        {
+            if (known.Epoch == epoch)
+                known.LowestSequence = Math.Min(known.LowestSequence, sequence);
+            return known;
+        }
+
+        return _verifications[producerId] =
+            new TransactionVerification(producerId, epoch, sequence, isEpochBumped, nowMs);
+    }
+
+    private bool HasOpenTransaction(long producerId, short epoch) =>
+        _producers.TryGetValue(producerId, out var state) && state.CurrentTransactionFirstOffset is not null
+        && state.Epoch == epoch;
+
+    private bool IsVerified(in RecordBatchHeader header, in AppendOptions options) =>
+        options.Verification is { } given && given.Epoch == header.ProducerEpoch
+        && _verifications.TryGetValue(header.ProducerId, out var asked) && ReferenceEquals(asked, given);
+
+    /// <summary>The first batch of a transaction is the one with the smallest sequence that was seen.</summary>
+    private static bool Refuses(
+        TransactionVerification asked, in RecordBatchHeader header, ProducerState? state, out string? problem)
+    {
+        problem = null;
+        if (asked.IsEpochBumped && header.BaseSequence != 0 && state is null)
+        {
+            problem = $"Invalid sequence number for producer {header.ProducerId}: {header.BaseSequence} (incoming "
+                + "sequence number). Expected sequence number 0 for transactions v2 idempotent producer with no "
+                + "existing producer state.";
+        }
+        else if (header.BaseSequence > asked.LowestSequence)
+        {
+            problem = $"Out of order sequence number for producer {header.ProducerId}: {header.BaseSequence} "
+                + $"(incoming sequence number), {asked.LowestSequence} (earliest seen sequence).";
+        }
+
+        return problem is not null;
+    }
+
+    private static ProducerVerdict CheckSequence(ProducerState state, in RecordBatchHeader header, out string? problem)
+    {
+        problem = null;
         if (header.ProducerEpoch < state.Epoch)
         {
             problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch}, which is smaller than the "
@@ -88,6 +182,7 @@ internal sealed class ProducerStates
         state.Add(new ProducedBatch(
             header.LastSequence, header.LastOffset, header.LastOffsetDelta, header.MaxTimestamp));
         state.LastTimestamp = header.MaxTimestamp;
+        _verifications.Remove(header.ProducerId);
         if (!header.IsTransactional || state.CurrentTransactionFirstOffset is not null)
             return;
         state.CurrentTransactionFirstOffset = header.BaseOffset;
@@ -99,6 +194,7 @@ internal sealed class ProducerStates
     /// rest.</returns>
     public AbortedTransaction? AppendMarker(in RecordBatchHeader header, ControlRecordType type, int coordinatorEpoch)
     {
+        _verifications.Remove(header.ProducerId);
         var state = GetOrAdd(header.ProducerId);
         state.SetEpoch(header.ProducerEpoch);
         state.CoordinatorEpoch = coordinatorEpoch;
@@ -121,6 +217,12 @@ internal sealed class ProducerStates
             if (state.CurrentTransactionFirstOffset is null && nowMs - state.LastTimestamp >= expirationMs)
                 _producers.Remove(id);
         }
+
+        foreach (var (id, asked) in _verifications)
+        {
+            if (nowMs - asked.CreatedMs >= expirationMs)
+                _verifications.Remove(id);
+        }
     }
 
     /// <summary>Forgets everything.</summary>
@@ -128,6 +230,14 @@ internal sealed class ProducerStates
     {
         _producers.Clear();
         _openTransactions.Clear();
+        _verifications.Clear();
+    }
+
+    /// <summary>Takes over the questions that are asked just now.</summary>
+    public void TakeVerifications(ProducerStates other)
+    {
+        foreach (var (id, asked) in other._verifications)
+            _verifications[id] = asked;
     }
 
     /// <summary>Takes over what another log with the same records knows.</summary>
@@ -211,4 +321,10 @@ internal enum ProducerVerdict
 
     /// <summary>A newer epoch has written.</summary>
     FencedEpoch,
+
+    /// <summary>A newer coordinator has written.</summary>
+    FencedCoordinator,
+
+    /// <summary>The coordinator did not say that the partition is in the producer's transaction.</summary>
+    NotInTransaction,
 }
