@@ -99,6 +99,14 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
             ? GroupPartitions.Of(groupId, topic.Partitions.Length)
             : null;
 
+    /// <summary>Writes the marker of a transaction into a partition of the groups' topic, and applies it.</summary>
+    /// <param name="partition">The partition.</param>
+    /// <param name="end">What the marker says.</param>
+    /// <returns>Done when it is durable.</returns>
+    /// <exception cref="CoordinatorException">Through the task.</exception>
+    internal Task EndTransactionAsync(int partition, TransactionEnd end) =>
+        _runtime.EndTransactionAsync(partition, end);
+
     private void AddGauges()
     {
         _metrics.AddGauge(

@@ -91,17 +91,15 @@ internal sealed class CoordinatorRuntime<TState> : IMetadataSubscriber
 
     /// <summary>Writes the marker of a transaction that has records in a shard, and applies it.</summary>
     /// <param name="partition">The shard's partition.</param>
-    /// <param name="producer">The transaction's producer.</param>
-    /// <param name="isCommit">Whether the transaction commits.</param>
-    /// <param name="coordinatorEpoch">Leader epoch of the transaction coordinator.</param>
+    /// <param name="end">What the marker says.</param>
     /// <returns>Done when the marker is durable.</returns>
-    /// <exception cref="CoordinatorException">Through the task.</exception>
-    public Task EndTransactionAsync(
-        int partition, TransactionProducer producer, bool isCommit, int coordinatorEpoch)
+    /// <exception cref="CoordinatorException">Through the task; INVALID_PRODUCER_EPOCH and
+    /// TRANSACTION_COORDINATOR_FENCED where the marker comes too late.</exception>
+    public Task EndTransactionAsync(int partition, TransactionEnd end)
     {
         var reply = new Reply<bool>();
         if (Find(partition, out var error) is { } shard)
-            shard.PostTransactionEnd(producer, isCommit, coordinatorEpoch, reply);
+            shard.PostTransactionEnd(end, reply);
         else
             reply.Fail(error);
         return reply.Task;

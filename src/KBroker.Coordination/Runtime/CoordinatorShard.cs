@@ -156,13 +156,10 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
     }));
 
     /// <summary>Appends the marker of a transaction and applies it.</summary>
-    /// <param name="producer">Whose transaction ends.</param>
-    /// <param name="isCommit">How.</param>
-    /// <param name="coordinatorEpoch">Leader epoch of the transaction coordinator.</param>
+    /// <param name="end">What the marker says.</param>
     /// <param name="reply">Answered when the marker is durable.</param>
-    public void PostTransactionEnd(
-        TransactionProducer producer, bool isCommit, int coordinatorEpoch, Reply<bool> reply) =>
-        Post(new TransactionEndStep(this, producer, isCommit, coordinatorEpoch, reply));
+    public void PostTransactionEnd(TransactionEnd end, Reply<bool> reply) =>
+        Post(new TransactionEndStep(this, end, reply));
 
     /// <summary>Ends the shard behind the steps that wait already.</summary>
     /// <param name="error">What later ones, and those who wait for answers, are told.</param>
@@ -335,22 +332,20 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
     private long NowMs() => _options.Time.GetUtcNow().ToUnixTimeMilliseconds();
 
     private sealed class TransactionEndStep(
-        CoordinatorShard<TState> shard,
-        TransactionProducer producer,
-        bool isCommit,
-        int coordinatorEpoch,
-        Reply<bool> reply) : ShardStep<TState>
+        CoordinatorShard<TState> shard, TransactionEnd end, Reply<bool> reply) : ShardStep<TState>
     {
         public override void Run(TState state, ICoordinatorTurn turn)
         {
-            if (shard._log!.AppendMarker(producer, isCommit, coordinatorEpoch, turn.NowMs) is { } failure)
+            if (shard._log!.AppendMarker(end, turn.NowMs) is { } failure)
             {
                 reply.Fail(failure.Error);
-                shard.Break(failure);
+                // A marker that comes too late is not written, and nothing else is amiss.
+                if (failure.Error is not (ErrorCode.InvalidProducerEpoch or ErrorCode.TransactionCoordinatorFenced))
+                    shard.Break(failure);
                 return;
             }
 
-            state.ReplayTransactionEnd(producer.Id, producer.Epoch, isCommit);
+            state.ReplayTransactionEnd(end.ProducerId, end.ProducerEpoch, end.IsCommit);
             turn.Send(reply, true);
         }
 

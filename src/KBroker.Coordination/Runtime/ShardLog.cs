@@ -106,7 +106,7 @@ internal sealed class ShardLog : IDisposable
         if (_builder is not { RecordsCount: > 0 } builder)
             return null;
         var bytes = new ReadOnlySequence<byte>(builder.Build());
-        var failure = Append(bytes, builder.RecordsCount);
+        var failure = Append(bytes, builder.RecordsCount, AppendOptions.Coordinator);
         if (builder.UncompressedBytes > KeepBytes)
             ReleaseBuilder();
         else
@@ -115,27 +115,18 @@ internal sealed class ShardLog : IDisposable
     }
 
     /// <summary>Appends a transaction's marker, behind everything gathered.</summary>
-    /// <param name="producer">Whose transaction ends.</param>
-    /// <param name="isCommit">How.</param>
-    /// <param name="coordinatorEpoch">Leader epoch of the transaction coordinator.</param>
+    /// <param name="end">What it says.</param>
     /// <param name="nowMs">Timestamp of the marker.</param>
-    /// <returns>Null, or why the shard cannot go on.</returns>
-    public ShardFailure? AppendMarker(TransactionProducer producer, bool isCommit, int coordinatorEpoch, long nowMs)
+    /// <returns>Null, or why it was not appended: INVALID_PRODUCER_EPOCH and TRANSACTION_COORDINATOR_FENCED concern
+    /// the marker alone, behind all others the shard cannot go on.</returns>
+    public ShardFailure? AppendMarker(in TransactionEnd end, long nowMs)
     {
         if (Flush() is { } failure)
             return failure;
-        using var builder = new RecordBatchBuilder(new RecordBatchOptions
-        {
-            ProducerId = producer.Id,
-            ProducerEpoch = producer.Epoch,
-            IsTransactional = true,
-            IsControl = true,
-        });
-        builder.Append(
-            nowMs,
-            ControlRecord.Key(isCommit ? ControlRecordType.Commit : ControlRecordType.Abort),
-            ControlRecord.EndTransactionValue(coordinatorEpoch));
-        return Append(new ReadOnlySequence<byte>(builder.Build()), 1);
+        return Append(
+            new ReadOnlySequence<byte>(end.ToMarker(nowMs)),
+            1,
+            AppendOptions.Coordinator with { IsEpochBumped = end.IsEpochBumped });
     }
 
     /// <summary>Fails the answers that rest on what was not appended.</summary>
@@ -219,9 +210,9 @@ internal sealed class ShardLog : IDisposable
             _builder.Reset(options);
     }
 
-    private ShardFailure? Append(ReadOnlySequence<byte> bytes, int recordsCount)
+    private ShardFailure? Append(ReadOnlySequence<byte> bytes, int recordsCount, in AppendOptions options)
     {
-        var appended = _partition.AppendAsLeader(bytes, requiredAcks: -1, AppendOptions.Coordinator);
+        var appended = _partition.AppendAsLeader(bytes, requiredAcks: -1, options);
         if (appended.Error != ErrorCode.None)
         {
             return new ShardFailure(
