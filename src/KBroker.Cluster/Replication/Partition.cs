@@ -155,6 +155,16 @@ public sealed class Partition
         return IsLeader ? ErrorCode.None : ErrorCode.NotLeaderOrFollower;
     }
 
+    /// <summary>
+    /// Begins to verify that the partition is in a producer's open transaction; see
+    /// <see cref="PartitionLog.BeginVerification"/>.
+    /// </summary>
+    /// <param name="batch">Header of the transactional batch that is to be appended.</param>
+    /// <param name="isEpochBumped">Whether the client's epoch rises with each transaction (KIP-890).</param>
+    /// <returns>Null when the transaction has records here already.</returns>
+    public TransactionVerification? BeginVerification(in RecordBatchHeader batch, bool isEpochBumped) =>
+        Log.BeginVerification(batch.ProducerId, batch.ProducerEpoch, batch.BaseSequence, isEpochBumped);
+
     /// <summary>Appends record batches as the leader and lets the high watermark follow.</summary>
     /// <param name="records">The batches; offsets and epochs are written into this very buffer.</param>
     /// <param name="requiredAcks">-1 asks for <see cref="MinInSyncReplicas"/> in-sync replicas.</param>

@@ -1,3 +1,4 @@
+using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Storage;
 using Microsoft.Extensions.Logging;

@@ -17,15 +17,21 @@ namespace KBroker.Server.Handlers;
 /// </summary>
 /// <remarks>
 /// acks=0 has no answer: an error closes the connection, which is how the client learns to ask for new metadata.
-/// From version 13 on topics go by id. Transactional batches are refused with INVALID_TXN_STATE: there is no
-/// transaction coordinator yet.
+/// From version 13 on topics go by id. The first batch of a transaction for a partition is appended when the
+/// transaction coordinator consents (KIP-890); until then later requests of the connection wait, for their records
+/// come behind it. From version 12 on the coordinator adds the partition to the transaction thereby.
 /// </remarks>
 /// <param name="partitions">The partitions of this broker.</param>
 /// <param name="metadata">The metadata, for topic ids and for where the leader is.</param>
 /// <param name="waiter">Waits for acks=all.</param>
+/// <param name="verifier">Asks the transaction coordinator.</param>
 /// <param name="authorizer">Decides who may write.</param>
 public sealed class ProduceHandler(
-    PartitionRegistry partitions, IMetadataLog metadata, AcknowledgementWaiter waiter, IAuthorizer authorizer)
+    PartitionRegistry partitions,
+    IMetadataLog metadata,
+    AcknowledgementWaiter waiter,
+    TransactionVerifier verifier,
+    IAuthorizer authorizer)
     : RequestHandler<ProduceRequest, ProduceResponse>
 {
     /// <summary>The client id with which Kafka's own tools may write to internal topics.</summary>
@@ -40,10 +46,9 @@ public sealed class ProduceHandler(
     /// <inheritdoc/>
     protected override ValueTask<IResponseMessage?> HandleAsync(ProduceRequest request, RequestContext context)
     {
-        var response = new ProduceResponse();
+        var work = new ProduceWork(request, context);
+        var response = work.Response;
         response.Responses.Capacity = request.TopicData.Count;
-        var pending = request.Acks == -1 ? new List<PendingAppend>(1) : null;
-        var failed = ErrorCode.None;
         foreach (var topic in request.TopicData)
         {
             var name = context.ApiVersion >= 13 ? metadata.Image.Topics.Find(topic.TopicId)?.Name : topic.Name;
@@ -56,28 +61,19 @@ public sealed class ProduceHandler(
             response.Responses.Add(answer);
             foreach (var data in topic.PartitionData)
             {
-                var appended = Append(request, context, name, data, out var partition);
-                var partitionAnswer = Answer(data.Index, appended);
+                var partitionAnswer = new ProduceResponse.PartitionProduceResponse { Index = data.Index };
                 answer.PartitionResponses.Add(partitionAnswer);
-                if (appended.Error == ErrorCode.None)
-                    pending?.Add(new PendingAppend(partition!, appended.Append.NextOffset, partitionAnswer));
-                else
-                    failed = appended.Error;
-                if (appended.Error == ErrorCode.NotLeaderOrFollower)
-                    AddLeader(response, partitionAnswer, name!, data.Index, context);
+                var appended = Append(work, name, data, partitionAnswer, out var partition);
+                if (partition is not null || appended.Error != ErrorCode.None)
+                    Complete(work, partitionAnswer, appended, partition, name);
             }
         }
 
-        if (request.Acks == 0)
-        {
-            if (failed != ErrorCode.None)
-                context.CloseConnection($"a produce request with acks=0 failed with {ErrorCodes.Name(failed)}");
-            return ValueTask.FromResult<IResponseMessage?>(null);
-        }
-
-        return pending is { Count: > 0 }
-            ? waiter.WaitAsync(response, pending, request.TimeoutMs)
-            : ValueTask.FromResult<IResponseMessage?>(response);
+        if (work.Unverified is null)
+            return Finish(work);
+        // The bytes of the request are needed until the coordinator has answered.
+        context.RunsAlone = true;
+        return VerifyAsync(work);
     }
 
     /// <summary>The header of the first batch; all zeros when there is none that can be read.</summary>
@@ -90,17 +86,13 @@ public sealed class ProduceHandler(
         return RecordBatchHeader.TryParse(header, out var batch) && batch.Magic == 2 ? batch : default;
     }
 
-    private static ProduceResponse.PartitionProduceResponse Answer(int index, in PartitionAppend appended)
+    private static void Fill(ProduceResponse.PartitionProduceResponse answer, in PartitionAppend appended)
     {
-        var answer = new ProduceResponse.PartitionProduceResponse
-        {
-            Index = index,
-            ErrorCode = appended.Error,
-            BaseOffset = appended.Append.FirstOffset,
-            LogAppendTimeMs = appended.Append.LogAppendTimeMs,
-            LogStartOffset = appended.Append.LogStartOffset,
-            ErrorMessage = appended.Message,
-        };
+        answer.ErrorCode = appended.Error;
+        answer.BaseOffset = appended.Append.FirstOffset;
+        answer.LogAppendTimeMs = appended.Append.LogAppendTimeMs;
+        answer.LogStartOffset = appended.Append.LogStartOffset;
+        answer.ErrorMessage = appended.Message;
         foreach (var error in appended.Append.RecordErrors)
         {
             answer.RecordErrors.Add(new ProduceResponse.BatchIndexAndErrorMessage
@@ -109,17 +101,83 @@ public sealed class ProduceHandler(
                 BatchIndexErrorMessage = error.Message,
             });
         }
-
-        return answer;
     }
 
+    private void Complete(
+        ProduceWork work,
+        ProduceResponse.PartitionProduceResponse answer,
+        in PartitionAppend appended,
+        Partition? partition,
+        string? topic)
+    {
+        Fill(answer, appended);
+        if (appended.Error == ErrorCode.None)
+            work.Pending?.Add(new PendingAppend(partition!, appended.Append.NextOffset, answer));
+        else
+            work.Failed = appended.Error;
+        if (appended.Error == ErrorCode.NotLeaderOrFollower)
+            AddLeader(work.Response, answer, topic!, answer.Index, work.Context);
+    }
+
+    private ValueTask<IResponseMessage?> Finish(ProduceWork work)
+    {
+        if (work.Request.Acks == 0)
+        {
+            if (work.Failed != ErrorCode.None)
+            {
+                work.Context.CloseConnection(
+                    $"a produce request with acks=0 failed with {ErrorCodes.Name(work.Failed)}");
+            }
+
+            return ValueTask.FromResult<IResponseMessage?>(null);
+        }
+
+        return work.Pending is { Count: > 0 } pending
+            ? waiter.WaitAsync(work.Response, pending, work.Request.TimeoutMs)
+            : ValueTask.FromResult<IResponseMessage?>(work.Response);
+    }
+
+    private async ValueTask<IResponseMessage?> VerifyAsync(ProduceWork work)
+    {
+        var unverified = work.Unverified!;
+        var version = work.Context.ApiVersion;
+        var producer = unverified[0].Verification;
+        var errors = await verifier.RunAsync(
+            work.Request.TransactionalId!,
+            producer.ProducerId,
+            producer.Epoch,
+            [.. unverified.Select(static u => u.Partition.TopicPartition)],
+            adds: version >= TransactionVerifier.FirstProduceThatAdds).ConfigureAwait(false);
+        for (var i = 0; i < unverified.Count; i++)
+        {
+            var one = unverified[i];
+            var isOfProducer = one.Verification.ProducerId == producer.ProducerId
+                && one.Verification.Epoch == producer.Epoch;
+            var (error, message) = isOfProducer
+                ? TransactionVerifier.ForProducer(errors[i], version)
+                : (ErrorCode.InvalidProducerIdMapping, "Transactional records contained more than one producer ID");
+            var appended = error != ErrorCode.None
+                ? PartitionAppend.Refused(error, message)
+                : one.Partition.AppendAsLeader(
+                    one.Records,
+                    work.Request.Acks,
+                    AppendOptions.Client with { RequiresVerification = true, Verification = one.Verification });
+            Complete(work, one.Answer, appended, one.Partition, one.Partition.TopicPartition.Topic);
+        }
+
+        return await Finish(work).ConfigureAwait(false);
+    }
+
+    /// <summary>Appends at once, or notes in the work what has to be verified before; then there is no partition.
+    /// </summary>
     private PartitionAppend Append(
-        ProduceRequest request,
-        RequestContext context,
+        ProduceWork work,
         string? topic,
         ProduceRequest.PartitionProduceData data,
+        ProduceResponse.PartitionProduceResponse answer,
         out Partition? partition)
     {
+        var (request, context) = (work.Request, work.Context);
         partition = null;
         if (request.Acks is < -1 or > 1)
         {
@@ -157,21 +215,31 @@ public sealed class ProduceHandler(
                 $"Produce requests with version {context.ApiVersion} are not allowed to use ZStandard compression");
         }
 
-        if (header.IsTransactional && request.TransactionalId is null)
+        if (!header.IsTransactional)
+            return partition.AppendAsLeader(bytes, request.Acks, AppendOptions.Client);
+        if (request.TransactionalId is null
+            || !authorizer.TransactionalId(context, AclOperation.Write, request.TransactionalId))
         {
             return PartitionAppend.Refused(
                 ErrorCode.TransactionalIdAuthorizationFailed,
-                "The batch is transactional, but the request names no transactional id");
+                request.TransactionalId is null
+                    ? "The batch is transactional, but the request names no transactional id"
+                    : null);
         }
 
-        if (header.IsTransactional)
+        if (!verifier.IsEnabled(context.ApiVersion))
+            return partition.AppendAsLeader(bytes, request.Acks, AppendOptions.Client);
+        var adds = context.ApiVersion >= TransactionVerifier.FirstProduceThatAdds;
+        if (partition.BeginVerification(header, adds) is { } verification)
         {
-            return PartitionAppend.Refused(
-                ErrorCode.InvalidTxnState,
-                "This version of KBroker has no transactions yet; the batch is transactional");
+            work.Unverified ??= [];
+            work.Unverified.Add(new UnverifiedAppend(partition, bytes, verification, answer));
+            partition = null;
+            return default;
         }
 
-        return partition.AppendAsLeader(bytes, request.Acks, AppendOptions.Client);
+        return partition.AppendAsLeader(
+            bytes, request.Acks, AppendOptions.Client with { RequiresVerification = true });
     }
 
     private void AddLeader(

@@ -15,6 +15,10 @@ internal static class AuthorizerExtensions
         this IAuthorizer authorizer, RequestContext context, AclOperation operation, string groupId) =>
         authorizer.Authorize(context, operation, AclResourceType.Group, groupId);
 
+    public static bool TransactionalId(
+        this IAuthorizer authorizer, RequestContext context, AclOperation operation, string transactionalId) =>
+        authorizer.Authorize(context, operation, AclResourceType.TransactionalId, transactionalId);
+
     public static bool Cluster(this IAuthorizer authorizer, RequestContext context, AclOperation operation) =>
         authorizer.Authorize(context, operation, AclResourceType.Cluster, ClusterName);
 }
