@@ -1,5 +1,6 @@
 using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups;
+using KBroker.Coordination.Transactions;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Server.Dispatch;
@@ -10,20 +11,26 @@ namespace KBroker.Server.Handlers;
 
 /// <summary>
 /// FindCoordinator: which broker coordinates a group, a transactional id or a share partition. For groups it is the
-/// leader of the group's partition of <c>__consumer_offsets</c>; the topic is created when the first client asks.
+/// leader of the group's partition of <c>__consumer_offsets</c>, for transactional ids that of the id's partition of
+/// <c>__transaction_state</c>; the topic is created when the first client asks.
 /// </summary>
 /// <remarks>
 /// Up to version 3 one key is asked for and answered at the top; from 4 on a list of keys. Share partitions may be
-/// asked for from version 6 on. There is no coordinator of transactions or share groups yet: their keys are answered
-/// with COORDINATOR_NOT_AVAILABLE, as Kafka answers while an internal topic has no leader, and clients ask again.
+/// asked for from version 6 on. There is no coordinator of share groups yet: their keys are answered with
+/// COORDINATOR_NOT_AVAILABLE, as Kafka answers while an internal topic has no leader, and clients ask again.
 /// (librdkafka takes the presence of this API as the sign of a broker that knows LZ4.)
 /// </remarks>
 /// <param name="metadata">The metadata as this broker knows it.</param>
 /// <param name="groups">Knows the partitions of groups.</param>
+/// <param name="transactions">Knows the partitions of transactional ids.</param>
 /// <param name="creator">Creates the internal topic.</param>
 /// <param name="authorizer">Decides who may know.</param>
 public sealed class FindCoordinatorHandler(
-    IMetadataLog metadata, GroupCoordinator groups, AutoTopicCreator creator, IAuthorizer authorizer)
+    IMetadataLog metadata,
+    GroupCoordinator groups,
+    TransactionCoordinator transactions,
+    AutoTopicCreator creator,
+    IAuthorizer authorizer)
     : RequestHandler<FindCoordinatorRequest, FindCoordinatorResponse>
 {
     private const sbyte GroupKey = 0;
@@ -45,8 +52,14 @@ public sealed class FindCoordinatorHandler(
                 ErrorCode.InvalidRequest, $"Unknown coordinator type received: {request.KeyType}");
         }
 
-        if (request.KeyType == GroupKey && metadata.Image.Topics.Find(TopicNames.ConsumerOffsets) is null)
-            await creator.CreateAsync([TopicNames.ConsumerOffsets]).ConfigureAwait(false);
+        var topic = request.KeyType switch
+        {
+            GroupKey => TopicNames.ConsumerOffsets,
+            TransactionKey => TopicNames.TransactionState,
+            _ => null,
+        };
+        if (topic is not null && metadata.Image.Topics.Find(topic) is null)
+            await creator.CreateAsync([topic]).ConfigureAwait(false);
         var response = new FindCoordinatorResponse();
         if (context.ApiVersion < 4)
         {
@@ -115,11 +128,11 @@ public sealed class FindCoordinatorHandler(
         {
             case GroupKey:
                 return authorizer.Authorize(context, AclOperation.Describe, AclResourceType.Group, key)
-                    ? FindGroup(key, context)
+                    ? FindLeader(TopicNames.ConsumerOffsets, groups.PartitionOf(key), context)
                     : new Answer(ErrorCode.GroupAuthorizationFailed);
             case TransactionKey:
                 return authorizer.Authorize(context, AclOperation.Describe, AclResourceType.TransactionalId, key)
-                    ? NotAvailable
+                    ? FindLeader(TopicNames.TransactionState, transactions.PartitionOf(key), context)
                     : new Answer(ErrorCode.TransactionalIdAuthorizationFailed);
             default:
                 if (context.ApiVersion < FirstVersionWithShares)
@@ -130,11 +143,10 @@ public sealed class FindCoordinatorHandler(
         }
     }
 
-    private Answer FindGroup(string groupId, RequestContext context)
+    private Answer FindLeader(string topic, int? coordinatedBy, RequestContext context)
     {
         var image = metadata.Image;
-        if (groups.PartitionOf(groupId) is not { } index
-            || image.Topics.FindPartition(TopicNames.ConsumerOffsets, index) is not { } partition
+        if (coordinatedBy is not { } index || image.Topics.FindPartition(topic, index) is not { } partition
             || !image.Brokers.TryGetValue(partition.Leader, out var leader) || leader.Fenced
             || leader.Endpoint(context.ListenerName) is not { } endpoint)
             return NotAvailable;

@@ -113,7 +113,7 @@ public sealed class Broker : IAsyncDisposable
     private IReadOnlyList<BrokerPart> Compose()
     {
         var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
-        var coordination = new BrokerCoordination(state, _loggerFactory, _timeProvider);
+        var coordination = new BrokerCoordination(Options, state, _loggerFactory, _timeProvider);
         var network = _network = new BrokerNetwork(Options, state, coordination, _loggerFactory, _timeProvider);
         return
         [

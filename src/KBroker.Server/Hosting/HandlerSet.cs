@@ -29,14 +29,19 @@ internal static class HandlerSet
             configs.GetInt("max.incremental.fetch.session.cache.slots"), time, new Random());
         var creator = new AutoTopicCreator(
             controller, metadata, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
-        var producerIds = new ProducerIdSource(controller, options.NodeId, () => state.BrokerEpoch);
+        var transactions = coordination.Transactions.Api;
         return
         [
             new ApiVersionsHandler(metadata, options.SupportedFeatures),
             new MetadataHandler(metadata, creator, authorizer),
             new DescribeTopicPartitionsHandler(
                 metadata, configs.GetInt("max.request.partition.size.limit"), authorizer),
-            new ProduceHandler(partitions, metadata, new AcknowledgementWaiter(state.Delayed.Produce), authorizer),
+            new ProduceHandler(
+                partitions,
+                metadata,
+                new AcknowledgementWaiter(state.Delayed.Produce),
+                new TransactionVerifier(transactions, state.Configs, time),
+                authorizer),
             new FetchHandler(
                 new FetchPlanner(partitions, metadata),
                 sessions,
@@ -47,8 +52,15 @@ internal static class HandlerSet
             new OffsetForLeaderEpochHandler(partitions, authorizer),
             new DescribeProducersHandler(partitions, authorizer),
             new DeleteRecordsHandler(partitions, authorizer),
-            new InitProducerIdHandler(producerIds, authorizer),
-            new FindCoordinatorHandler(metadata, coordination.Groups, creator, authorizer),
+            new InitProducerIdHandler(coordination.ProducerIds, transactions, authorizer),
+            new AddPartitionsToTxnHandler(transactions, metadata, authorizer),
+            new AddOffsetsToTxnHandler(transactions, coordination.Groups, creator, authorizer),
+            new EndTxnHandler(transactions, authorizer),
+            new WriteTxnMarkersHandler(coordination.Transactions.Markers, authorizer),
+            new DescribeTransactionsHandler(transactions, authorizer),
+            new ListTransactionsHandler(transactions, authorizer),
+            new FindCoordinatorHandler(
+                metadata, coordination.Groups, coordination.Transactions, creator, authorizer),
             new OffsetCommitHandler(coordination.Groups.Offsets, metadata, authorizer),
             new OffsetFetchHandler(coordination.Groups.Offsets, metadata, authorizer),
             new OffsetDeleteHandler(coordination.Groups.Offsets, metadata, authorizer),

@@ -236,15 +236,6 @@ public sealed class ClusterTests(BrokerFixture fixture) : IClassFixture<BrokerFi
             Shape(await fixture.Client.SendAsync<InitProducerIdResponse>(request, version)));
     }
 
-    [Fact]
-    public async Task A_transactional_producer_is_refused()
-    {
-        var request = new InitProducerIdRequest { TransactionalId = "tx" };
-        Assert.Equal(
-            (ErrorCode.InvalidRequest, -1L, -1),
-                Shape(await fixture.Client.SendAsync<InitProducerIdResponse>(request)));
-    }
-
     private static (ErrorCode Error, long Id, short Epoch) Shape(InitProducerIdResponse response) =>
         (response.ErrorCode, response.ProducerId, response.ProducerEpoch);
 

@@ -1,0 +1,333 @@
+using KBroker.Protocol;
+using KBroker.Protocol.Messages;
+using KBroker.Protocol.Records;
+using KBroker.Server.Tests.Brokers;
+
+namespace KBroker.Server.Tests.Handlers;
+
+/// <summary>Transactions in both protocols: "classic" clients add partitions, newer ones only produce and end.</summary>
+public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<BrokerFixture>
+{
+    private const short ClassicProduce = 11;
+    private const short ClassicEnd = 4;
+
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(false, false)]
+    public async Task Records_of_a_transaction_are_seen_when_it_commits_and_never_when_it_aborts(
+        bool isClassic, bool isCommit)
+    {
+        var topic = await fixture.CreateTopicAsync(2);
+        var producer = await NewProducerAsync();
+        if (isClassic)
+            Assert.Equal(ErrorCode.None, await producer.AddAsync(topic, 0, 1));
+        Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, 0, isClassic, "a", "b")).ErrorCode);
+        Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, 1, isClassic, "c")).ErrorCode);
+        Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, 0, isClassic, "d")).ErrorCode);
+        Assert.Empty(await CommittedAsync(topic, 0));
+        Assert.Equal(["a", "b", "d"], Batches.Values((await topic.FetchAsync(0)).Records));
+        Assert.Equal(
+            "Ongoing", Assert.Single((await DescribeAsync(producer.Id)).TransactionStates).TransactionState);
+
+        var epoch = producer.Epoch;
+        Assert.Equal(ErrorCode.None, await producer.EndAsync(isCommit, isClassic));
+        Assert.Equal(isClassic ? epoch : epoch + 1, producer.Epoch);
+        await WaitForStateAsync(producer.Id, isCommit ? "CompleteCommit" : "CompleteAbort");
+        Assert.Equal(isCommit ? ["a", "b", "d"] : [], await CommittedAsync(topic, 0));
+        Assert.Equal(isCommit ? ["c"] : [], await CommittedAsync(topic, 1));
+    }
+
+    [Fact]
+    public async Task A_classic_producer_must_add_a_partition_before_it_writes_there()
+    {
+        var topic = await fixture.CreateTopicAsync(2);
+        var producer = await NewProducerAsync();
+        await producer.AddAsync(topic, 0);
+        Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, 0, true, "a")).ErrorCode);
+        Assert.Equal(ErrorCode.TransactionAbortable, (await producer.ProduceAsync(topic, 1, true, "b")).ErrorCode);
+        Assert.Equal(
+            ErrorCode.InvalidTxnState, (await producer.ProduceAsync(topic, 1, version: 9, "b")).ErrorCode);
+        Assert.Empty(Batches.Values((await topic.FetchAsync(0, partition: 1)).Records));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_second_instance_fences_the_first_and_aborts_its_transaction(bool isClassic)
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var first = await NewProducerAsync();
+        if (isClassic)
+            await first.AddAsync(topic, 0);
+        await first.ProduceAsync(topic, 0, isClassic, "lost");
+        var second = await NewProducerAsync(first.Id);
+        Assert.Equal(first.ProducerId, second.ProducerId);
+        Assert.True(second.Epoch > first.Epoch);
+        Assert.Equal(
+            ErrorCode.InvalidProducerEpoch, (await first.ProduceAsync(topic, 0, isClassic, "zombie")).ErrorCode);
+        Assert.Equal(ErrorCode.ProducerFenced, await first.EndAsync(true, isClassic));
+        Assert.Empty(await CommittedAsync(topic, 0));
+        if (isClassic)
+            Assert.Equal(ErrorCode.None, await second.AddAsync(topic, 0));
+        await second.ProduceAsync(topic, 0, isClassic, "kept");
+        Assert.Equal(ErrorCode.None, await second.EndAsync(true, isClassic));
+        await WaitForStateAsync(second.Id, "CompleteCommit");
+        Assert.Equal(["kept"], await CommittedAsync(topic, 0));
+    }
+
+    [Fact]
+    public async Task A_transaction_that_is_not_ended_in_time_is_aborted()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var producer = await NewProducerAsync(timeoutMs: 100);
+        await producer.ProduceAsync(topic, 0, false, "late");
+        await WaitForStateAsync(producer.Id, "CompleteAbort");
+        Assert.Equal(ErrorCode.ProducerFenced, await producer.EndAsync(true, false));
+        Assert.Empty(await CommittedAsync(topic, 0));
+        await producer.InitAsync();
+        Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, 0, false, "again")).ErrorCode);
+    }
+
+    [Fact]
+    public async Task Transactions_are_listed_by_state_producer_and_name()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var producer = await NewProducerAsync();
+        await producer.ProduceAsync(topic, 0, false, "a");
+        async Task<IEnumerable<string>> ListAsync(ListTransactionsRequest request) =>
+            (await fixture.Client.SendAsync<ListTransactionsResponse>(request)).TransactionStates
+                .Select(static t => t.TransactionalId);
+        Assert.Contains(producer.Id, await ListAsync(new()));
+        Assert.Contains(producer.Id, await ListAsync(new() { StateFilters = ["Ongoing", "Nonsense"] }));
+        Assert.DoesNotContain(producer.Id, await ListAsync(new() { StateFilters = ["Empty"] }));
+        Assert.Equal([producer.Id], await ListAsync(new() { ProducerIdFilters = [producer.ProducerId] }));
+        Assert.Equal([producer.Id], await ListAsync(new() { TransactionalIdPattern = producer.Id[..^1] + "." }));
+        Assert.Empty(await ListAsync(new() { DurationFilter = 3_600_000 }));
+        var unknown = await fixture.Client.SendAsync<ListTransactionsResponse>(
+            new ListTransactionsRequest { StateFilters = ["Nonsense"] });
+        Assert.Equal(["Nonsense"], unknown.UnknownStateFilters);
+        Assert.Empty(unknown.TransactionStates);
+        var bad = await fixture.Client.SendAsync<ListTransactionsResponse>(
+            new ListTransactionsRequest { TransactionalIdPattern = "(" });
+        Assert.Equal(ErrorCode.InvalidRegularExpression, bad.ErrorCode);
+        Assert.Equal(
+            ErrorCode.TransactionalIdNotFound,
+            Assert.Single((await DescribeAsync("nobody")).TransactionStates).ErrorCode);
+        var described = Assert.Single((await DescribeAsync(producer.Id)).TransactionStates);
+        Assert.Equal((topic.Name, 0), (described.Topics[0].Topic, Assert.Single(described.Topics[0].Partitions)));
+    }
+
+    [Fact]
+    public async Task A_partition_that_does_not_exist_keeps_the_others_out()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var producer = await NewProducerAsync();
+        var response = await fixture.Client.SendAsync<AddPartitionsToTxnResponse>(
+            producer.AddRequest(topic, 0, 5), 3);
+        Assert.Equal(
+            [ErrorCode.OperationNotAttempted, ErrorCode.UnknownTopicOrPartition],
+            response.ResultsByTopicV3AndBelow[0].ResultsByPartition.Select(static p => p.PartitionErrorCode));
+    }
+
+    [Fact]
+    public async Task Decided_transactions_are_ended_after_a_restart()
+    {
+        var folder = Directory.CreateTempSubdirectory("kbroker-broker-").FullName;
+        try
+        {
+            string[] values = ["a", "b"];
+            string id;
+            await using (var broker = await TestBroker.StartAsync(folder))
+            await using (var client = await broker.ConnectAsync())
+            {
+                var topic = await TestTopic.CreateAsync(client, "orders");
+                var producer = await NewProducerAsync(client, "t");
+                id = producer.Id;
+                await producer.ProduceAsync(topic, 0, false, values);
+                Assert.Equal(ErrorCode.None, await producer.EndAsync(true, false));
+                await producer.ProduceAsync(topic, 0, false, "open");
+                Assert.Empty(broker.Log.Errors);
+            }
+
+            await using (var broker = await TestBroker.StartAsync(folder))
+            await using (var client = await broker.ConnectAsync())
+            {
+                var described = await client.SendAsync<MetadataResponse>(
+                    new MetadataRequest { Topics = [new() { Name = "orders" }] });
+                var topic = new TestTopic(client, "orders", described.Topics[0].TopicId);
+                Assert.Equal(values, await CommittedAsync(client, topic, 0));
+                var second = await NewProducerAsync(client, id);
+                await second.ProduceAsync(topic, 0, false, "c");
+                Assert.Equal(ErrorCode.None, await second.EndAsync(true, false));
+                await WaitForStateAsync(client, id, "CompleteCommit");
+                Assert.Equal([.. values, "c"], await CommittedAsync(client, topic, 0));
+                Assert.Empty(broker.Log.Errors);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static Task<DescribeTransactionsResponse> DescribeAsync(ProtocolClient client, string id) =>
+        client.SendAsync<DescribeTransactionsResponse>(new DescribeTransactionsRequest { TransactionalIds = [id] });
+
+    private static async Task WaitForStateAsync(ProtocolClient client, string id, string state)
+    {
+        var deadline = DateTime.UtcNow + ProtocolClient.Deadline;
+        string found;
+        do
+        {
+            found = Assert.Single((await DescribeAsync(client, id)).TransactionStates).TransactionState;
+            Assert.True(DateTime.UtcNow < deadline, $"{id} is {found}, not {state}");
+        }
+        while (found != state);
+    }
+
+    /// <summary>What a read_committed consumer sees: nothing of transactions that are aborted or open.</summary>
+    private static async Task<List<string?>> CommittedAsync(ProtocolClient client, TestTopic topic, int partition)
+    {
+        var request = topic.FetchRequest(0, partition: partition);
+        request.IsolationLevel = 1;
+        var response = await client.SendAsync<FetchResponse>(request);
+        var data = Assert.Single(Assert.Single(response.Responses).Partitions);
+        var values = new List<string?>();
+        var open = new Queue<FetchResponse.AbortedTransaction>(
+            (data.AbortedTransactions ?? []).OrderBy(static t => t.FirstOffset));
+        var aborting = new HashSet<long>();
+        var bytes = new System.Buffers.ReadOnlySequence<byte>(data.Records?.ToArray() ?? []);
+        while (RecordBatches.Inspect(bytes, out var header) == RecordBatchStatus.Whole)
+        {
+            while (open.TryPeek(out var next) && next.FirstOffset <= header.LastOffset)
+                aborting.Add(open.Dequeue().ProducerId);
+            if (header.IsControl)
+                aborting.Remove(header.ProducerId);
+            else if (!header.IsTransactional || !aborting.Contains(header.ProducerId))
+                values.AddRange(Batches.Values(new Records(bytes.Slice(0, header.SizeInBytes).First)));
+            bytes = bytes.Slice(header.SizeInBytes);
+        }
+
+        return values;
+    }
+
+    private static async Task<Producer> NewProducerAsync(ProtocolClient client, string id, int timeoutMs = 60_000)
+    {
+        await client.SendAsync<FindCoordinatorResponse>(
+            new FindCoordinatorRequest { KeyType = 1, CoordinatorKeys = [id] });
+        var producer = new Producer(client, id, timeoutMs);
+        await producer.InitAsync();
+        return producer;
+    }
+
+    private Task<Producer> NewProducerAsync(string? id = null, int timeoutMs = 60_000) =>
+        NewProducerAsync(fixture.Client, id ?? fixture.NewName(), timeoutMs);
+
+    private Task<DescribeTransactionsResponse> DescribeAsync(string id) => DescribeAsync(fixture.Client, id);
+
+    private Task WaitForStateAsync(string id, string state) => WaitForStateAsync(fixture.Client, id, state);
+
+    private Task<List<string?>> CommittedAsync(TestTopic topic, int partition) =>
+        CommittedAsync(fixture.Client, topic, partition);
+
+    /// <summary>A transactional producer that asks again where a client would.</summary>
+    private sealed class Producer(ProtocolClient client, string id, int timeoutMs)
+    {
+        private readonly Dictionary<(string Topic, int Partition), int> _sequences = [];
+
+        public string Id => id;
+
+        public long ProducerId { get; private set; } = -1;
+
+        public short Epoch { get; private set; } = -1;
+
+        public async Task InitAsync()
+        {
+            var response = await RetryAsync(() => client.SendAsync<InitProducerIdResponse>(
+                new InitProducerIdRequest { TransactionalId = id, TransactionTimeoutMs = timeoutMs }),
+                static r => r.ErrorCode);
+            Assert.Equal(ErrorCode.None, response.ErrorCode);
+            (ProducerId, Epoch) = (response.ProducerId, response.ProducerEpoch);
+            _sequences.Clear();
+        }
+
+        public AddPartitionsToTxnRequest AddRequest(TestTopic topic, params int[] partitions) => new()
+        {
+            V3AndBelowTransactionalId = id,
+            V3AndBelowProducerId = ProducerId,
+            V3AndBelowProducerEpoch = Epoch,
+            V3AndBelowTopics = [new() { Name = topic.Name, Partitions = [.. partitions] }],
+        };
+
+        public async Task<ErrorCode> AddAsync(TestTopic topic, params int[] partitions)
+        {
+            static ErrorCode Error(AddPartitionsToTxnResponse response) =>
+                response.ResultsByTopicV3AndBelow[0].ResultsByPartition[0].PartitionErrorCode;
+            return Error(await RetryAsync(
+                () => client.SendAsync<AddPartitionsToTxnResponse>(AddRequest(topic, partitions), 3), Error));
+        }
+
+        public Task<ProduceResponse.PartitionProduceResponse> ProduceAsync(
+            TestTopic topic, int partition, bool isClassic, params string[] values) =>
+            ProduceAsync(topic, partition, isClassic ? ClassicProduce : (short)12, values);
+
+        public async Task<ProduceResponse.PartitionProduceResponse> ProduceAsync(
+            TestTopic topic, int partition, short version, params string[] values)
+        {
+            var sequence = _sequences.GetValueOrDefault((topic.Name, partition));
+            var request = topic.ProduceRequest(
+                Batches.Of(
+                    RecordBatchOptions.Default with
+                    {
+                        IsTransactional = true,
+                        ProducerId = ProducerId,
+                        ProducerEpoch = Epoch,
+                        BaseSequence = sequence,
+                    },
+                    values),
+                partition: partition);
+            request.TransactionalId = id;
+            var answer = await RetryAsync(
+                async () => Assert.Single(Assert.Single(
+                    (await client.SendAsync<ProduceResponse>(request, version)).Responses).PartitionResponses),
+                static r => r.ErrorCode);
+            if (answer.ErrorCode == ErrorCode.None)
+                _sequences[(topic.Name, partition)] = sequence + values.Length;
+            return answer;
+        }
+
+        public async Task<ErrorCode> EndAsync(bool isCommit, bool isClassic)
+        {
+            var response = await RetryAsync(() => client.SendAsync<EndTxnResponse>(
+                new EndTxnRequest
+                {
+                    TransactionalId = id,
+                    ProducerId = ProducerId,
+                    ProducerEpoch = Epoch,
+                    Committed = isCommit,
+                },
+                isClassic ? ClassicEnd : (short)5), static r => r.ErrorCode);
+            if (response.ErrorCode == ErrorCode.None && !isClassic)
+            {
+                (ProducerId, Epoch) = (response.ProducerId, response.ProducerEpoch);
+                _sequences.Clear();
+            }
+
+            return response.ErrorCode;
+        }
+
+        private static async Task<T> RetryAsync<T>(Func<Task<T>> send, Func<T, ErrorCode> errorOf)
+        {
+            var deadline = DateTime.UtcNow + ProtocolClient.Deadline;
+            T answer;
+            do
+                answer = await send();
+            while (DateTime.UtcNow < deadline && errorOf(answer) is ErrorCode.ConcurrentTransactions
+                or ErrorCode.CoordinatorLoadInProgress or ErrorCode.NotCoordinator
+                or ErrorCode.NotEnoughReplicas);
+            return answer;
+        }
+    }
+}
