@@ -88,6 +88,13 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
             : Task.FromException<T>(new CoordinatorException(ErrorCode.NotCoordinator));
 
     /// <inheritdoc/>
+    Task<T> IGroupShards.RunAsync<T>(
+        string groupId, TransactionProducer producer, Action<GroupShard, ICoordinatorTurn, Reply<T>> step) =>
+        PartitionOf(groupId) is { } partition
+            ? _runtime.RunAsync(partition, producer, step)
+            : Task.FromException<T>(new CoordinatorException(ErrorCode.NotCoordinator));
+
+    /// <inheritdoc/>
     Task<IReadOnlyList<T>> IGroupShards.RunOnAllAsync<T>(Func<GroupShard, ICoordinatorTurn, T> step) =>
         _runtime.RunOnAllAsync(step);
 

@@ -232,8 +232,17 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
 
     private void RunStep(ShardStep<TState> step)
     {
+        var producer = step.Producer;
+        if (producer.IsTransactional
+            && !Partition.Log.IsInTransaction(producer.Id, producer.Epoch, producer.Verification))
+        {
+            // Markers come by this mailbox, too: what holds now holds when the records are appended.
+            step.Fail(ErrorCode.InvalidTxnState, null);
+            return;
+        }
+
         var turn = _turn!;
-        turn.Begin(NowMs(), step.Producer);
+        turn.Begin(NowMs(), producer);
         ShardFailure? failure = null;
         try
         {

@@ -14,7 +14,10 @@ internal sealed record ShardFailure(ErrorCode Error, string Message);
 /// <summary>The producer of a transactional batch; none for all others.</summary>
 /// <param name="Id">Its id, or -1.</param>
 /// <param name="Epoch">Its epoch, or -1.</param>
-internal readonly record struct TransactionProducer(long Id, short Epoch)
+/// <param name="Verification">The transaction coordinator's consent to the transaction's first records here; null
+/// where it has some already.</param>
+internal readonly record struct TransactionProducer(
+    long Id, short Epoch, TransactionVerification? Verification = null)
 {
     /// <summary>No transaction.</summary>
     public static TransactionProducer None => new(-1, -1);
@@ -161,7 +164,7 @@ internal sealed class ShardLog : IDisposable
         }
 
         var mustBegin = _builder is not { RecordsCount: > 0 };
-        if (!mustBegin && (_producer != producer || _builder!.UncompressedBytes + turnBytes > limit))
+        if (!mustBegin && ((_producer.Id, _producer.Epoch) != (producer.Id, producer.Epoch) || _builder!.UncompressedBytes + turnBytes > limit))
         {
             if (Flush() is { } failure)
                 return failure;

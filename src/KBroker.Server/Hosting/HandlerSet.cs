@@ -30,6 +30,7 @@ internal static class HandlerSet
         var creator = new AutoTopicCreator(
             controller, metadata, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
         var transactions = coordination.Transactions.Api;
+        var verifier = new TransactionVerifier(transactions, state.Configs, time);
         return
         [
             new ApiVersionsHandler(metadata, options.SupportedFeatures),
@@ -40,7 +41,7 @@ internal static class HandlerSet
                 partitions,
                 metadata,
                 new AcknowledgementWaiter(state.Delayed.Produce),
-                new TransactionVerifier(transactions, state.Configs, time),
+                verifier,
                 authorizer),
             new FetchHandler(
                 new FetchPlanner(partitions, metadata),
@@ -55,6 +56,7 @@ internal static class HandlerSet
             new InitProducerIdHandler(coordination.ProducerIds, transactions, authorizer),
             new AddPartitionsToTxnHandler(transactions, metadata, authorizer),
             new AddOffsetsToTxnHandler(transactions, coordination.Groups, creator, authorizer),
+            new TxnOffsetCommitHandler(coordination.Groups, partitions, verifier, metadata, authorizer),
             new EndTxnHandler(transactions, authorizer),
             new WriteTxnMarkersHandler(coordination.Transactions.Markers, authorizer),
             new DescribeTransactionsHandler(transactions, authorizer),

@@ -137,6 +137,17 @@ public sealed class PartitionLog
         }
     }
 
+    /// <summary>Whether a producer's transactional records may be appended now.</summary>
+    /// <param name="producerId">The producer.</param>
+    /// <param name="epoch">Its epoch.</param>
+    /// <param name="verification">The question that was answered with consent, or null.</param>
+    /// <returns>True when its transaction is open here, or no marker came since the question.</returns>
+    public bool IsInTransaction(long producerId, short epoch, TransactionVerification? verification)
+    {
+        using (_state.EnterForChange())
+            return _state.Producers.IsInTransaction(producerId, epoch, verification);
+    }
+
     /// <summary>Appends as the partition's leader: checks, assigns offsets, writes.</summary>
     /// <param name="records">
     /// Record batches, whole. The memory is the caller's own and is written to: offsets, leader epoch, timestamps and

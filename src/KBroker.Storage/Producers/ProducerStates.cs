@@ -39,7 +39,7 @@ internal sealed class ProducerStates
         if (isClient && state is not null && state.TryFindDuplicate(header, out duplicate))
             return ProducerVerdict.Duplicate;
         if (header.IsTransactional && options.RequiresVerification
-            && !HasOpenTransaction(header.ProducerId, header.ProducerEpoch) && !IsVerified(header, options))
+            && !IsInTransaction(header.ProducerId, header.ProducerEpoch, options.Verification))
         {
             problem = "Record was not part of an ongoing transaction";
             return ProducerVerdict.NotInTransaction;
@@ -100,13 +100,17 @@ internal sealed class ProducerStates
             new TransactionVerification(producerId, epoch, sequence, isEpochBumped, nowMs);
     }
 
+    /// <summary>
+    /// Whether a producer's transaction is open here, or the coordinator has consented and no marker came since.
+    /// </summary>
+    public bool IsInTransaction(long producerId, short epoch, TransactionVerification? verification) =>
+        HasOpenTransaction(producerId, epoch)
+        || (verification is not null && verification.Epoch == epoch
+            && _verifications.TryGetValue(producerId, out var asked) && ReferenceEquals(asked, verification));
+
     private bool HasOpenTransaction(long producerId, short epoch) =>
         _producers.TryGetValue(producerId, out var state) && state.CurrentTransactionFirstOffset is not null
         && state.Epoch == epoch;
-
-    private bool IsVerified(in RecordBatchHeader header, in AppendOptions options) =>
-        options.Verification is { } given && given.Epoch == header.ProducerEpoch
-        && _verifications.TryGetValue(header.ProducerId, out var asked) && ReferenceEquals(asked, given);
 
     /// <summary>The first batch of a transaction is the one with the smallest sequence that was seen.</summary>
     private static bool Refuses(

@@ -1,6 +1,7 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage;
 
 namespace KBroker.Coordination.Groups.Offsets;
 
@@ -21,6 +22,20 @@ public sealed class OffsetApi
     public Task<OffsetCommitResponse> CommitAsync(GroupRequest<OffsetCommitRequest> request) =>
         _shards.RunAsync<OffsetCommitResponse>(
             request.Message.GroupId,
+            (shard, turn, reply) => turn.Send(reply, shard.Offsets.Requests.Commit(turn, request)));
+
+    /// <summary>Commits offsets within a transaction: they hold when it commits.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="verification">The transaction coordinator's consent; null where the transaction has offsets in
+    /// the group's partition already.</param>
+    /// <returns>An error code for each partition, when the offsets are on stable storage.</returns>
+    /// <exception cref="CoordinatorException">Through the task: the code for every partition; INVALID_TXN_STATE when
+    /// the transaction is over.</exception>
+    public Task<TxnOffsetCommitResponse> CommitAsync(
+        GroupRequest<TxnOffsetCommitRequest> request, TransactionVerification? verification) =>
+        _shards.RunAsync<TxnOffsetCommitResponse>(
+            request.Message.GroupId,
+            new TransactionProducer(request.Message.ProducerId, request.Message.ProducerEpoch, verification),
             (shard, turn, reply) => turn.Send(reply, shard.Offsets.Requests.Commit(turn, request)));
 
     /// <summary>Reads the offsets of one group. The empty group id is allowed.</summary>
