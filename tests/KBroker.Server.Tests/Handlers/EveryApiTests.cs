@@ -85,6 +85,46 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
             await group.LeaveAsync((await group.StabilizeAsync()).MemberId);
             return await group.DeleteAsync(v);
         },
+        [ApiKey.AddPartitionsToTxn] = async (t, topic, v) => await t.AddPartitionAsync(topic, v),
+        [ApiKey.AddOffsetsToTxn] = async (t, _, v) =>
+            await (await t.NewProducerAsync()).AddOffsetsAsync((await t.GroupAsync()).Id, v),
+        [ApiKey.TxnOffsetCommit] = async (t, topic, v) =>
+        {
+            var group = await t.GroupAsync();
+            var producer = await t.NewProducerAsync();
+            await producer.AddOffsetsAsync(group.Id);
+            return await producer.CommitAsync(group.Id, topic, 1, v);
+        },
+        [ApiKey.EndTxn] = async (t, topic, v) =>
+        {
+            var producer = await t.NewProducerAsync();
+            await producer.AddAsync(topic, 0);
+            return (await t.Call<EndTxnResponse>(
+                new EndTxnRequest
+                {
+                    TransactionalId = producer.Id,
+                    ProducerId = producer.ProducerId,
+                    ProducerEpoch = producer.Epoch,
+                    Committed = true,
+                }, v)).ErrorCode;
+        },
+        [ApiKey.WriteTxnMarkers] = async (t, topic, v) => (await t.Call<WriteTxnMarkersResponse>(
+            new WriteTxnMarkersRequest
+            {
+                Markers =
+                [
+                    new()
+                    {
+                        ProducerId = 1_000_000 + v,
+                        Topics = [new() { Name = topic.Name, PartitionIndexes = [0] }],
+                    },
+                ],
+            }, v)).Markers[0].Topics[0].Partitions[0].ErrorCode,
+        [ApiKey.DescribeTransactions] = async (t, _, v) => (await t.Call<DescribeTransactionsResponse>(
+            new DescribeTransactionsRequest { TransactionalIds = [(await t.NewProducerAsync()).Id] },
+            v)).TransactionStates[0].ErrorCode,
+        [ApiKey.ListTransactions] = async (t, _, v) => (await t.Call<ListTransactionsResponse>(
+            new ListTransactionsRequest(), v)).ErrorCode,
         [ApiKey.DescribeConfigs] = async (t, topic, v) => (await t.Call<DescribeConfigsResponse>(
             new DescribeConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
             v)).Results[0].ErrorCode,
@@ -183,6 +223,35 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
                 : new FindCoordinatorRequest { CoordinatorKeys = ["group"] }, version);
         return version < 4 ? response.ErrorCode : Assert.Single(response.Coordinators).ErrorCode;
     }
+
+    private async Task<ErrorCode> AddPartitionAsync(TestTopic topic, short version)
+    {
+        const short FirstOfBrokers = 4;
+        var producer = await NewProducerAsync();
+        if (version < FirstOfBrokers)
+        {
+            return (await Call<AddPartitionsToTxnResponse>(producer.AddRequest(topic, 0), version))
+                .ResultsByTopicV3AndBelow[0].ResultsByPartition[0].PartitionErrorCode;
+        }
+
+        var request = new AddPartitionsToTxnRequest
+        {
+            Transactions =
+            [
+                new()
+                {
+                    TransactionalId = producer.Id,
+                    ProducerId = producer.ProducerId,
+                    ProducerEpoch = producer.Epoch,
+                    Topics = [new() { Name = topic.Name, Partitions = [0] }],
+                },
+            ],
+        };
+        return (await Call<AddPartitionsToTxnResponse>(request, version))
+            .ResultsByTransaction[0].TopicResults[0].ResultsByPartition[0].PartitionErrorCode;
+    }
+
+    private Task<TestProducer> NewProducerAsync() => TestProducer.CreateAsync(fixture.Client, NewName());
 
     private async Task<ErrorCode> DeleteOffsetAsync(TestTopic topic, short version)
     {

@@ -8,9 +8,6 @@ namespace KBroker.Server.Tests.Handlers;
 /// <summary>Transactions in both protocols: "classic" clients add partitions, newer ones only produce and end.</summary>
 public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<BrokerFixture>
 {
-    private const short ClassicProduce = 11;
-    private const short ClassicEnd = 4;
-
     /// <summary>The records of these tests are older than any retention.</summary>
     private static readonly (string Name, string Value) KeepAll = ("retention.ms", "-1");
 
@@ -123,6 +120,39 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
         Assert.Equal((topic.Name, 0), (described.Topics[0].Topic, Assert.Single(described.Topics[0].Partitions)));
     }
 
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(false, false)]
+    public async Task Offsets_of_a_transaction_hold_when_it_commits_and_never_when_it_aborts(
+        bool isClassic, bool isCommit)
+    {
+        var topic = await fixture.CreateTopicAsync(1, KeepAll);
+        var group = await TestGroup.FindAsync(fixture.Client, fixture.NewName());
+        Assert.Equal(ErrorCode.None, await group.CommitAsync(topic, 1));
+        var producer = await NewProducerAsync();
+        if (isClassic)
+            Assert.Equal(ErrorCode.None, await producer.AddOffsetsAsync(group.Id));
+        Assert.Equal(ErrorCode.None, await producer.CommitAsync(group.Id, topic, 5, isClassic ? (short)3 : (short)5));
+        Assert.Equal(1, (await group.FetchAsync(topic)).Offset);
+        Assert.Equal(ErrorCode.UnstableOffsetCommit, (await group.FetchAsync(topic, requireStable: true)).Error);
+        Assert.Equal(ErrorCode.None, await producer.EndAsync(isCommit, isClassic));
+        await WaitForStateAsync(producer.Id, isCommit ? "CompleteCommit" : "CompleteAbort");
+        var (error, offset, _, _) = await group.FetchAsync(topic, requireStable: true);
+        Assert.Equal((ErrorCode.None, isCommit ? 5 : 1), (error, offset));
+    }
+
+    [Fact]
+    public async Task Offsets_are_not_committed_in_a_transaction_that_does_not_have_the_group()
+    {
+        var topic = await fixture.CreateTopicAsync();
+        var group = await TestGroup.FindAsync(fixture.Client, fixture.NewName());
+        var producer = await NewProducerAsync();
+        Assert.Equal(ErrorCode.InvalidTxnState, await producer.CommitAsync(group.Id, topic, 5, 3));
+        Assert.Equal(ErrorCode.TransactionAbortable, await producer.CommitAsync(group.Id, topic, 5, 4));
+    }
+
     [Fact]
     public async Task A_partition_that_does_not_exist_keeps_the_others_out()
     {
@@ -147,7 +177,7 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
             await using (var client = await broker.ConnectAsync())
             {
                 var topic = await TestTopic.CreateAsync(client, "orders", 1, KeepAll);
-                var producer = await NewProducerAsync(client, "t");
+                var producer = await TestProducer.CreateAsync(client, "t");
                 id = producer.Id;
                 await producer.ProduceAsync(topic, 0, false, values);
                 Assert.Equal(ErrorCode.None, await producer.EndAsync(true, false));
@@ -162,7 +192,7 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
                     new MetadataRequest { Topics = [new() { Name = "orders" }] });
                 var topic = new TestTopic(client, "orders", described.Topics[0].TopicId);
                 Assert.Equal(values, await CommittedAsync(client, topic, 0));
-                var second = await NewProducerAsync(client, id);
+                var second = await TestProducer.CreateAsync(client, id);
                 Assert.Equal(ErrorCode.None, (await second.ProduceAsync(topic, 0, false, "c")).ErrorCode);
                 Assert.Equal(ErrorCode.None, await second.EndAsync(true, false));
                 await WaitForStateAsync(client, id, "CompleteCommit");
@@ -226,17 +256,8 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
         return values;
     }
 
-    private static async Task<Producer> NewProducerAsync(ProtocolClient client, string id, int timeoutMs = 60_000)
-    {
-        await client.SendAsync<FindCoordinatorResponse>(
-            new FindCoordinatorRequest { KeyType = 1, CoordinatorKeys = [id] });
-        var producer = new Producer(client, id, timeoutMs);
-        await producer.InitAsync();
-        return producer;
-    }
-
-    private Task<Producer> NewProducerAsync(string? id = null, int timeoutMs = 60_000) =>
-        NewProducerAsync(fixture.Client, id ?? fixture.NewName(), timeoutMs);
+    private Task<TestProducer> NewProducerAsync(string? id = null, int timeoutMs = 60_000) =>
+        TestProducer.CreateAsync(fixture.Client, id ?? fixture.NewName(), timeoutMs);
 
     private Task<DescribeTransactionsResponse> DescribeAsync(string id) => DescribeAsync(fixture.Client, id);
 
@@ -244,103 +265,4 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
 
     private Task<List<string?>> CommittedAsync(TestTopic topic, int partition) =>
         CommittedAsync(fixture.Client, topic, partition);
-
-    /// <summary>A transactional producer that asks again where a client would.</summary>
-    private sealed class Producer(ProtocolClient client, string id, int timeoutMs)
-    {
-        private readonly Dictionary<(string Topic, int Partition), int> _sequences = [];
-
-        public string Id => id;
-
-        public long ProducerId { get; private set; } = -1;
-
-        public short Epoch { get; private set; } = -1;
-
-        public async Task InitAsync()
-        {
-            var response = await RetryAsync(() => client.SendAsync<InitProducerIdResponse>(
-                new InitProducerIdRequest { TransactionalId = id, TransactionTimeoutMs = timeoutMs }),
-                static r => r.ErrorCode);
-            Assert.Equal(ErrorCode.None, response.ErrorCode);
-            (ProducerId, Epoch) = (response.ProducerId, response.ProducerEpoch);
-            _sequences.Clear();
-        }
-
-        public AddPartitionsToTxnRequest AddRequest(TestTopic topic, params int[] partitions) => new()
-        {
-            V3AndBelowTransactionalId = id,
-            V3AndBelowProducerId = ProducerId,
-            V3AndBelowProducerEpoch = Epoch,
-            V3AndBelowTopics = [new() { Name = topic.Name, Partitions = [.. partitions] }],
-        };
-
-        public async Task<ErrorCode> AddAsync(TestTopic topic, params int[] partitions)
-        {
-            static ErrorCode Error(AddPartitionsToTxnResponse response) =>
-                response.ResultsByTopicV3AndBelow[0].ResultsByPartition[0].PartitionErrorCode;
-            return Error(await RetryAsync(
-                () => client.SendAsync<AddPartitionsToTxnResponse>(AddRequest(topic, partitions), 3), Error));
-        }
-
-        public Task<ProduceResponse.PartitionProduceResponse> ProduceAsync(
-            TestTopic topic, int partition, bool isClassic, params string[] values) =>
-            ProduceAsync(topic, partition, isClassic ? ClassicProduce : (short)12, values);
-
-        public async Task<ProduceResponse.PartitionProduceResponse> ProduceAsync(
-            TestTopic topic, int partition, short version, params string[] values)
-        {
-            var sequence = _sequences.GetValueOrDefault((topic.Name, partition));
-            var request = topic.ProduceRequest(
-                Batches.Of(
-                    RecordBatchOptions.Default with
-                    {
-                        IsTransactional = true,
-                        ProducerId = ProducerId,
-                        ProducerEpoch = Epoch,
-                        BaseSequence = sequence,
-                    },
-                    values),
-                partition: partition);
-            request.TransactionalId = id;
-            var answer = await RetryAsync(
-                async () => Assert.Single(Assert.Single(
-                    (await client.SendAsync<ProduceResponse>(request, version)).Responses).PartitionResponses),
-                static r => r.ErrorCode);
-            if (answer.ErrorCode == ErrorCode.None)
-                _sequences[(topic.Name, partition)] = sequence + values.Length;
-            return answer;
-        }
-
-        public async Task<ErrorCode> EndAsync(bool isCommit, bool isClassic)
-        {
-            var response = await RetryAsync(() => client.SendAsync<EndTxnResponse>(
-                new EndTxnRequest
-                {
-                    TransactionalId = id,
-                    ProducerId = ProducerId,
-                    ProducerEpoch = Epoch,
-                    Committed = isCommit,
-                },
-                isClassic ? ClassicEnd : (short)5), static r => r.ErrorCode);
-            if (response.ErrorCode == ErrorCode.None && !isClassic)
-            {
-                (ProducerId, Epoch) = (response.ProducerId, response.ProducerEpoch);
-                _sequences.Clear();
-            }
-
-            return response.ErrorCode;
-        }
-
-        private static async Task<T> RetryAsync<T>(Func<Task<T>> send, Func<T, ErrorCode> errorOf)
-        {
-            var deadline = DateTime.UtcNow + ProtocolClient.Deadline;
-            T answer;
-            do
-                answer = await send();
-            while (DateTime.UtcNow < deadline && errorOf(answer) is ErrorCode.ConcurrentTransactions
-                or ErrorCode.CoordinatorLoadInProgress or ErrorCode.NotCoordinator
-                or ErrorCode.NotEnoughReplicas);
-            return answer;
-        }
-    }
 }
