@@ -164,7 +164,8 @@ internal sealed class ShardLog : IDisposable
         }
 
         var mustBegin = _builder is not { RecordsCount: > 0 };
-        if (!mustBegin && ((_producer.Id, _producer.Epoch) != (producer.Id, producer.Epoch) || _builder!.UncompressedBytes + turnBytes > limit))
+        var isOther = (_producer.Id, _producer.Epoch) != (producer.Id, producer.Epoch);
+        if (!mustBegin && (isOther || _builder!.UncompressedBytes + turnBytes > limit))
         {
             if (Flush() is { } failure)
                 return failure;

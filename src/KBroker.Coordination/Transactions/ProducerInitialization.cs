@@ -25,8 +25,8 @@ internal readonly record struct ProducerOutcome(
 /// before. An open transaction of that one is aborted first; the client is told CONCURRENT_TRANSACTIONS and asks again.
 /// </summary>
 /// <remarks>
-/// A producer that names its id and epoch (KIP-360) wants the next epoch after an error of its own. It gets it if nobody
-/// else has initialised meanwhile, and gets the same answer again when it repeats the request.
+/// A producer that names its id and epoch (KIP-360) wants the next epoch after an error of its own. It gets it if
+/// nobody else has initialised meanwhile, and gets the same answer again when it repeats the request.
 /// </remarks>
 /// <param name="shard">The ids.</param>
 internal sealed class ProducerInitialization(TransactionShard shard)

@@ -100,7 +100,8 @@ public sealed class TransactionApi
     /// <param name="producerId">The producer id.</param>
     /// <param name="epoch">Its epoch.</param>
     /// <param name="partitions">The partitions.</param>
-    /// <returns>An answer for each, in order: none, or why not (TRANSACTION_ABORTABLE where it was not added).</returns>
+    /// <returns>An answer for each, in order: none, or why not (TRANSACTION_ABORTABLE where it was not
+    /// added).</returns>
     public async Task<IReadOnlyList<ErrorCode>> VerifyAsync(
         string transactionalId, long producerId, short epoch, IReadOnlyList<TopicPartition> partitions)
     {

@@ -48,8 +48,8 @@ public sealed record TransactionCoordinatorOptions
 }
 
 /// <summary>
-/// Kafka's transaction coordinator, on the partitions of <c>__transaction_state</c> that this broker leads: the state of
-/// transactional ids (<see cref="TransactionShard"/>), and the markers that end transactions.
+/// Kafka's transaction coordinator, on the partitions of <c>__transaction_state</c> that this broker leads: the state
+/// of transactional ids (<see cref="TransactionShard"/>), and the markers that end transactions.
 /// </summary>
 public sealed class TransactionCoordinator : ITransactionShards, IAsyncDisposable
 {

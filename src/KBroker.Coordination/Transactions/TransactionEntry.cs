@@ -7,8 +7,8 @@ namespace KBroker.Coordination.Transactions;
 /// <remarks>
 /// Producer id and epoch together name one incarnation of the producer. An epoch is used up from
 /// <c>short.MaxValue - 1</c> on: the highest is kept for fencing, so that there is always one more. With the newer
-/// protocol (KIP-890) every end of a transaction raises the epoch; when it is used up, the id of the next incarnation is
-/// chosen before the transaction ends (<see cref="NextProducerId"/>) and takes its place, with epoch 0, afterwards.
+/// protocol (KIP-890) every end of a transaction raises the epoch; when it is used up, the id of the next incarnation
+/// is chosen before the transaction ends (<see cref="NextProducerId"/>) and takes its place, with epoch 0, afterwards.
 /// </remarks>
 /// <param name="transactionalId">The id that the application chose.</param>
 internal sealed class TransactionEntry(string transactionalId)

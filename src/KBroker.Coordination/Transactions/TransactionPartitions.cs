@@ -4,7 +4,8 @@ using KBroker.Storage;
 
 namespace KBroker.Coordination.Transactions;
 
-/// <summary>Which partitions belong to a transaction: AddPartitionsToTxn, AddOffsetsToTxn, and brokers that ask.</summary>
+/// <summary>Which partitions belong to a transaction: AddPartitionsToTxn, AddOffsetsToTxn, and brokers that
+/// ask.</summary>
 /// <param name="shard">The ids.</param>
 internal sealed class TransactionPartitions(TransactionShard shard)
 {

@@ -6,14 +6,14 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Coordination.Transactions;
 
 /// <summary>
-/// The state of one partition of <c>__transaction_state</c>: its transactional ids. Each change of one is one record, the
-/// whole entry; the last record of an id is its state.
+/// The state of one partition of <c>__transaction_state</c>: its transactional ids. Each change of one is one record,
+/// the whole entry; the last record of an id is its state.
 /// </summary>
 /// <remarks>
 /// A transaction ends in two records. The first (Prepare) decides; once it is durable the markers are written into the
-/// partitions, and when those are durable the second (Complete) allows the next transaction. A crash between them leaves
-/// Prepare as the last record, and whoever loads the log writes the markers again: partitions that have one already take
-/// a second one as harmless.
+/// partitions, and when those are durable the second (Complete) allows the next transaction. A crash between them
+/// leaves Prepare as the last record, and whoever loads the log writes the markers again: partitions that have one
+/// already take a second one as harmless.
 /// </remarks>
 internal sealed class TransactionShard : ICoordinatorState
 {

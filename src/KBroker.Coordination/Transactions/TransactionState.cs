@@ -67,6 +67,7 @@ internal static class TransactionProtocol
     /// <summary>The client adds partitions itself, and its epoch stays the same (TV0, TV1).</summary>
     public const short Classic = 0;
 
-    /// <summary>Partitions are added by the first append, every end of a transaction raises the epoch (KIP-890).</summary>
+    /// <summary>Partitions are added by the first append, every end of a transaction raises the epoch
+    /// (KIP-890).</summary>
     public const short EpochBump = 2;
 }

@@ -11,7 +11,8 @@ internal static class TransactionViews
     /// <summary>The state of one id.</summary>
     /// <param name="shard">Its shard.</param>
     /// <param name="transactionalId">The id.</param>
-    public static DescribeTransactionsResponse.TransactionStateData Describe(TransactionShard shard, string transactionalId)
+    public static DescribeTransactionsResponse.TransactionStateData Describe(
+        TransactionShard shard, string transactionalId)
     {
         if (shard.Find(transactionalId) is not { Epoch: >= 0 } entry)
             return new() { TransactionalId = transactionalId, ErrorCode = ErrorCode.TransactionalIdNotFound };

@@ -11,8 +11,8 @@ using KBroker.Storage;
 namespace KBroker.Server.Handlers;
 
 /// <summary>
-/// AddOffsetsToTxn: makes a group's partition of <c>__consumer_offsets</c> part of a producer's transaction, so that the
-/// group's commits (TxnOffsetCommit) end with it. Clients of the newer protocol (KIP-890) do not send it.
+/// AddOffsetsToTxn: makes a group's partition of <c>__consumer_offsets</c> part of a producer's transaction, so that
+/// the group's commits (TxnOffsetCommit) end with it. Clients of the newer protocol (KIP-890) do not send it.
 /// </summary>
 /// <remarks>Up to version 1 a fenced producer is told INVALID_PRODUCER_EPOCH, later ones PRODUCER_FENCED.</remarks>
 /// <param name="transactions">The coordinator of transactions.</param>

@@ -120,7 +120,8 @@ public sealed class AddPartitionsToTxnHandler(
     }
 
     private static List<AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult> Results(
-        IEnumerable<AddPartitionsToTxnRequest.AddPartitionsToTxnTopic> topics, Func<TopicPartition, ErrorCode> errorOf) =>
+        IEnumerable<AddPartitionsToTxnRequest.AddPartitionsToTxnTopic> topics,
+        Func<TopicPartition, ErrorCode> errorOf) =>
         [.. topics.Select(topic => new AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult
         {
             Name = topic.Name,

@@ -7,7 +7,8 @@ using KBroker.Server.Security;
 namespace KBroker.Server.Handlers;
 
 /// <summary>ListTransactions: the transactional ids that this broker coordinates, filtered (KIP-664).</summary>
-/// <remarks>Version 1 adds the filter by duration (KIP-994), version 2 that by a pattern of the id (KIP-1152).</remarks>
+/// <remarks>Version 1 adds the filter by duration (KIP-994), version 2 that by a pattern of the id
+/// (KIP-1152).</remarks>
 /// <param name="transactions">The coordinator.</param>
 /// <param name="authorizer">Decides who may see an id.</param>
 public sealed class ListTransactionsHandler(TransactionApi transactions, IAuthorizer authorizer)

@@ -12,8 +12,8 @@ using KBroker.Storage;
 namespace KBroker.Server.Handlers;
 
 /// <summary>
-/// TxnOffsetCommit: commits a group's offsets as part of a producer's transaction. They hold when it commits; until then
-/// OffsetFetch that asks for stable offsets is told UNSTABLE_OFFSET_COMMIT.
+/// TxnOffsetCommit: commits a group's offsets as part of a producer's transaction. They hold when it commits; until
+/// then OffsetFetch that asks for stable offsets is told UNSTABLE_OFFSET_COMMIT.
 /// </summary>
 /// <remarks>
 /// The transaction coordinator is asked before the transaction's first offsets are written (KIP-890); from version 5 on

@@ -31,7 +31,8 @@ public sealed class WriteTxnMarkersHandler(PartitionMarkers markers, IAuthorizer
             && !authorizer.Cluster(context, AclOperation.Alter))
             return CreateErrorResponse(context, ErrorCode.ClusterAuthorizationFailed, null);
         var response = new WriteTxnMarkersResponse();
-        var pending = new List<(Task<ErrorCode> Written, WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult Result)>();
+        var pending = new List<(
+            Task<ErrorCode> Written, WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult Result)>();
         foreach (var marker in request.Markers)
         {
             var end = new TransactionEnd(

@@ -74,8 +74,8 @@ internal sealed class ProducerStates
         var isOpen = state.CurrentTransactionFirstOffset is not null;
         if (header.ProducerEpoch >= state.Epoch && (header.ProducerEpoch > state.Epoch || !isEpochBumped || !isOpen))
             return ProducerVerdict.Append;
-        problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch} in a marker, the last seen epoch is "
-            + $"{state.Epoch}.";
+        problem = $"Epoch of producer {header.ProducerId} is {header.ProducerEpoch} in a marker, the last seen epoch "
+            + $"is {state.Epoch}.";
         return ProducerVerdict.FencedEpoch;
     }
 

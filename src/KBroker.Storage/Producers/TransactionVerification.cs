@@ -2,8 +2,8 @@ namespace KBroker.Storage;
 
 /// <summary>
 /// One question to the transaction coordinator: is this partition in the producer's open transaction? Asked before the
-/// first batch of a transaction is appended (KIP-890), and handed in with the append. A marker written meanwhile ends the
-/// question: the answer would be of a transaction that is over, and a batch appended then would never be ended.
+/// first batch of a transaction is appended (KIP-890), and handed in with the append. A marker written meanwhile ends
+/// the question: the answer would be of a transaction that is over, and a batch appended then would never be ended.
 /// </summary>
 /// <remarks>See <see cref="PartitionLog.BeginVerification"/>.</remarks>
 public sealed class TransactionVerification

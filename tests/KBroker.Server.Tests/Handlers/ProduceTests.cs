@@ -136,7 +136,8 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         await fixture.Client.SendAsync<FindCoordinatorResponse>(
             new FindCoordinatorRequest { KeyType = 1, CoordinatorKeys = ["tx"] });
         Assert.Equal(
-            ErrorCode.InvalidProducerIdMapping, (await SendAsync(named, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+            ErrorCode.InvalidProducerIdMapping,
+            (await SendAsync(named, 13)).Responses[0].PartitionResponses[0].ErrorCode);
         var control = RecordBatchOptions.Default with { IsControl = true };
         Assert.Equal(ErrorCode.InvalidRecord, (await topic.ProduceAsync(Batches.Of(control, "t"))).ErrorCode);
         Assert.Equal(0, (await topic.FetchAsync(0)).HighWatermark);

@@ -5,7 +5,8 @@ using KBroker.Server.Tests.Brokers;
 
 namespace KBroker.Server.Tests.Handlers;
 
-/// <summary>Transactions in both protocols: "classic" clients add partitions, newer ones only produce and end.</summary>
+/// <summary>Transactions in both protocols: "classic" clients add partitions, newer ones only produce and
+/// end.</summary>
 public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<BrokerFixture>
 {
     /// <summary>The records of these tests are older than any retention.</summary>
@@ -104,7 +105,8 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
         Assert.Contains(producer.Id, await ListAsync(new() { StateFilters = ["Ongoing", "Nonsense"] }));
         Assert.DoesNotContain(producer.Id, await ListAsync(new() { StateFilters = ["Empty"] }));
         Assert.Equal([producer.Id], await ListAsync(new() { ProducerIdFilters = [producer.ProducerId] }));
-        Assert.Equal([producer.Id], await ListAsync(new() { TransactionalIdPattern = producer.Id.Replace("topic", "t.p+ic") }));
+        var pattern = producer.Id.Replace("topic", "t.p+ic", StringComparison.Ordinal);
+        Assert.Equal([producer.Id], await ListAsync(new() { TransactionalIdPattern = pattern }));
         Assert.Empty(await ListAsync(new() { DurationFilter = 3_600_000 }));
         var unknown = await fixture.Client.SendAsync<ListTransactionsResponse>(
             new ListTransactionsRequest { StateFilters = ["Nonsense"] });
