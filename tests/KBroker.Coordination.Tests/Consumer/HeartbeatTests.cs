@@ -78,7 +78,8 @@ public sealed class HeartbeatTests
         driver.Beat("a", Own("t", 0, 1));
         driver.Advance(1);
         Assert.Equal(["b"], driver.Group().Members.Keys);
-        Refused(ErrorCode.UnknownMemberId, () => driver.Heartbeat(new() { GroupId = "g", MemberId = "a", MemberEpoch = 1 }));
+        Refused(ErrorCode.UnknownMemberId, () => driver.Heartbeat(
+            new() { GroupId = "g", MemberId = "a", MemberEpoch = 1 }));
         Assert.Equal("0,1", driver.Beat("b", []).Show("t"));
     }
 
@@ -127,8 +128,8 @@ public sealed class HeartbeatTests
         var greater = Refused(ErrorCode.FencedMemberEpoch, () => driver.Heartbeat(
             new() { GroupId = "g", MemberId = "a", MemberEpoch = 2 }));
         Assert.Equal(
-            "The consumer group member has a greater member epoch (2) than the one known by the group coordinator (1). " +
-            "The member must abandon all its partitions and rejoin.", greater.ClientMessage);
+            "The consumer group member has a greater member epoch (2) than the one known by the group " +
+            "coordinator (1). The member must abandon all its partitions and rejoin.", greater.ClientMessage);
         driver.Join("b", ["t"]);
         driver.Settle();
 

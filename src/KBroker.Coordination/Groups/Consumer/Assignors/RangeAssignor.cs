@@ -8,9 +8,9 @@ namespace KBroker.Coordination.Groups.Consumer.Assignors;
 /// the same places, so that what has the same key lies with the same member (co-partitioning).
 /// </summary>
 /// <remarks>
-/// Static members stand first, by instance id, then the others by member id: a static member keeps its place, and so its
-/// ranges, when it comes back with another member id. For example 5 partitions and members A, B: A gets 0 to 2, B gets 3
-/// and 4, in every topic.
+/// Static members stand first, by instance id, then the others by member id: a static member keeps its place, and so
+/// its ranges, when it comes back with another member id. For example 5 partitions and members A, B: A gets 0 to 2, B
+/// gets 3 and 4, in every topic.
 /// </remarks>
 internal sealed class RangeAssignor : IPartitionAssignor
 {

@@ -5,8 +5,8 @@ namespace KBroker.Coordination.Groups.Consumer.Subscriptions;
 
 /// <summary>
 /// Translates RE2's syntax (https://github.com/google/re2/wiki/Syntax) to .NET's. What the two read differently is
-/// written out: <c>\d</c>, <c>\w</c> and <c>\s</c> are ASCII, <c>^</c> and <c>$</c> are the ends of the text. Lookarounds,
-/// back references and the like do not exist in RE2, and are refused.
+/// written out: <c>\d</c>, <c>\w</c> and <c>\s</c> are ASCII, <c>^</c> and <c>$</c> are the ends of the text.
+/// Lookarounds, back references and the like do not exist in RE2, and are refused.
 /// </summary>
 /// <param name="text">The expression.</param>
 internal sealed class Re2Translator(string text)

@@ -4,8 +4,8 @@ using System.Numerics;
 namespace KBroker.Coordination.Groups.Consumer.Subscriptions;
 
 /// <summary>
-/// XXH3 with 64 bits and seed 0, the hash that Kafka 4.1 and later put into a group's epoch record. Portable form, after
-/// the public specification of xxHash (doc/xxhash_spec.md); used for a few hundred bytes now and then.
+/// XXH3 with 64 bits and seed 0, the hash that Kafka 4.1 and later put into a group's epoch record. Portable form,
+/// after the public specification of xxHash (doc/xxhash_spec.md); used for a few hundred bytes now and then.
 /// </summary>
 internal static class XxHash3
 {
