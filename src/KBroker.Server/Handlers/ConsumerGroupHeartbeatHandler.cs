@@ -14,9 +14,9 @@ namespace KBroker.Server.Handlers;
 /// </summary>
 /// <remarks>
 /// From version 1 on members make their id themselves, and may subscribe by a regular expression (RE2).
-/// UNSUPPORTED_VERSION while <c>group.version</c> is 0 or <c>group.coordinator.rebalance.protocols</c> has no <c>consumer</c>. A member must
-/// be allowed to read the group, and to see every topic it names; of what its expression matches it gets those that it
-/// may see.
+/// UNSUPPORTED_VERSION while <c>group.version</c> is 0 or <c>group.coordinator.rebalance.protocols</c> has no
+/// <c>consumer</c>. A member must be allowed to read the group, and to see every topic it names; of what its
+/// expression matches it gets those that it may see.
 /// </remarks>
 /// <param name="groups">The groups.</param>
 /// <param name="metadata">The metadata, for the finalized features.</param>

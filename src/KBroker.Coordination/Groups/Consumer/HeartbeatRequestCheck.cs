@@ -13,7 +13,8 @@ internal static class HeartbeatRequestCheck
     /// <param name="version">Its version: from 1 on a member makes its id itself.</param>
     /// <param name="assignors">The names of the assignors.</param>
     /// <exception cref="CoordinatorException">INVALID_REQUEST, UNSUPPORTED_ASSIGNOR.</exception>
-    public static void Check(ConsumerGroupHeartbeatRequest message, short version, IReadOnlyCollection<string> assignors)
+    public static void Check(
+        ConsumerGroupHeartbeatRequest message, short version, IReadOnlyCollection<string> assignors)
     {
         if (version >= 1 || message.MemberEpoch is > 0 or ConsumerMember.LeaveEpoch)
             RefuseBlank(message.MemberId, "MemberId can't be empty.");

@@ -29,8 +29,8 @@ internal readonly struct OwnedPartitions(IReadOnlyList<(Uuid TopicId, List<int> 
 /// gets what others have given up. A pure function of the group's state.
 /// </summary>
 /// <remarks>
-/// For example A owns 0 and 1, B joins, the target of epoch 2 is A: 0, B: 1. B's heartbeat makes it UnreleasedPartitions
-/// at epoch 2 with nothing; A's makes it UnrevokedPartitions, still at epoch 1, with 0, and 1 to give up; when A says
+/// For example A owns 0 and 1, B joins, the target of epoch 2 is A: 0, B: 1. B's heartbeat makes it
+/// UnreleasedPartitions at epoch 2 with nothing; A's makes it UnrevokedPartitions, still at epoch 1, with 0, and 1 to give up; when A says
 /// that it owns only 0, it is Stable at epoch 2; B's next heartbeat gives it 1 and makes it Stable.
 /// </remarks>
 internal static class Reconciler
@@ -70,7 +70,8 @@ internal static class Reconciler
         {
             throw new CoordinatorException(
                 ErrorCode.FencedMemberEpoch,
-                "The consumer group member is in a unknown state. The member must abandon all its partitions and rejoin.");
+                "The consumer group member is in a unknown state. " +
+                "The member must abandon all its partitions and rejoin.");
         }
     }
 

@@ -105,10 +105,11 @@ internal sealed class RegexSubscriptions(GroupMap groups, GroupEpochs epochs, IL
             return;
 
         group.IsResolvingRegexes = true;
-        var (groupId, image, nowMs) = (group.GroupId, turn.Metadata, turn.NowMs);
+        var (groupId, topics, nowMs) = (group.GroupId, turn.Metadata.Topics.ByName.Keys, turn.NowMs);
+        var version = turn.Metadata.Provenance.LastContainedOffset;
         turn.RunAside(
             $"consumer-regex/{groupId}",
-            () => Resolve(expressions, image.Topics.ByName.Keys, image.Provenance.LastContainedOffset, nowMs, mayDescribe),
+            () => Resolve(expressions, topics, version, nowMs, mayDescribe),
             (later, found, failure) => Finish(later, groupId, found, failure));
     }
 

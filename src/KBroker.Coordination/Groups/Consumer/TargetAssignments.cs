@@ -23,8 +23,12 @@ internal sealed class TargetAssignments(AssignorSet assignors, ILogger logger)
     /// <param name="intervalMs"><c>consumer.assignment.interval.ms</c>.</param>
     public void Update(ICoordinatorTurn turn, ConsumerGroup group, int intervalMs)
     {
-        if (group.GroupEpoch <= group.AssignmentEpoch || !MayCompute(group.AssignmentTimestampMs, intervalMs, turn.NowMs))
+        if (group.GroupEpoch <= group.AssignmentEpoch
+            || !MayCompute(group.AssignmentTimestampMs, intervalMs, turn.NowMs))
+        {
             return;
+        }
+
 
         var assignor = Assignors.Preferred(group.Members.Values.Select(static m => m.ServerAssignor));
         var members = Members(group, turn.Metadata);
