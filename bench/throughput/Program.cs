@@ -30,9 +30,6 @@ try
         case "open":
             new OpenRun(settings).Run();
             return 0;
-        case "recovery":
-            new RecoveryRun(settings).Run();
-            return 0;
         case "acks":
             new AcksRun(settings).Run();
             return 0;

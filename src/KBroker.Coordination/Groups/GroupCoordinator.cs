@@ -2,6 +2,7 @@ using System.Diagnostics.Metrics;
 using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups.Administration;
 using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Groups.Consumer;
 using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
@@ -53,8 +54,12 @@ public sealed class GroupCoordinator : IGroupShards, IAsyncDisposable
         Offsets = new OffsetApi(this);
         Classic = new ClassicGroupApi(this, options.Configs);
         Administration = new GroupAdministrationApi(this);
+        Consumer = new ConsumerGroupApi(this, options.Configs);
         AddGauges();
     }
+
+    /// <summary>The requests of consumer groups (KIP-848).</summary>
+    public ConsumerGroupApi Consumer { get; }
 
     /// <summary>Committed offsets.</summary>
     public OffsetApi Offsets { get; }

@@ -73,6 +73,8 @@ internal static class HandlerSet
             new DescribeGroupsHandler(coordination.Groups.Administration, authorizer),
             new ListGroupsHandler(coordination.Groups.Administration, authorizer),
             new DeleteGroupsHandler(coordination.Groups.Administration, authorizer),
+            new ConsumerGroupHeartbeatHandler(coordination.Groups.Consumer, metadata, authorizer),
+            new ConsumerGroupDescribeHandler(coordination.Groups.Consumer, metadata, authorizer),
             new CreateTopicsHandler(controller, authorizer),
             new DeleteTopicsHandler(controller, metadata, authorizer),
             new CreatePartitionsHandler(controller, authorizer),

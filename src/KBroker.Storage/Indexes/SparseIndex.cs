@@ -31,7 +31,6 @@ internal abstract class SparseIndex : IDisposable
     private readonly int _entrySize;
     private PooledFile? _file;
     private bool _loaded;
-    private bool _exists;
     private bool _disposed;
     private int _count;
     private int _written;
@@ -48,16 +47,11 @@ internal abstract class SparseIndex : IDisposable
     /// <summary>Full path; follows a rename.</summary>
     public string Path { get; private set; }
 
-    /// <summary>
-    /// Number of entries. Every append asks, under the lock of its log, without which nothing is taken away: so what is
-    /// loaded can be read as it is.
-    /// </summary>
+    /// <summary>Number of entries.</summary>
     public int Count
     {
         get
         {
-            if (Volatile.Read(ref _loaded) && !_disposed)
-                return Volatile.Read(ref _count);
             lock (_lock)
             {
                 EnsureLoaded();
@@ -151,7 +145,6 @@ internal abstract class SparseIndex : IDisposable
             using var file = _files.Open(Path, FileOpenMode.OpenOrCreate);
             if (file.Length > 0)
                 file.SetLength(0);
-            _exists = true;
         }
     }
 
@@ -256,8 +249,7 @@ internal abstract class SparseIndex : IDisposable
             return;
         _count = 0;
         _written = 0;
-        _exists = _files.FileExists(Path);
-        if (_exists)
+        if (_files.FileExists(Path))
         {
             using var file = _files.Open(Path, FileOpenMode.Open);
             // A torn last entry is left out here and overwritten by the next append.
@@ -266,7 +258,7 @@ internal abstract class SparseIndex : IDisposable
             LoadKeys(file);
         }
 
-        Volatile.Write(ref _loaded, true);
+        _loaded = true;
     }
 
     private void LoadKeys(IStorageFile file)
@@ -291,17 +283,13 @@ internal abstract class SparseIndex : IDisposable
 
     private void WriteTail()
     {
-        if (_written == _count && _exists)
+        var file = OpenFile;
+        if (_written == _count)
             return;
-        // Beside the pool, which is for files that are used again: a stop writes those of thousands of partitions once.
-        using var ownFile = _file is null ? _files.Open(Path, FileOpenMode.OpenOrCreate) : null;
-        var file = ownFile ?? OpenFile;
-        _exists = true;
         var first = TailPage * PageEntries;
         var from = Math.Max(_written, first);
         var bytes = _tail.AsSpan((from - first) * _entrySize, (_count - from) * _entrySize);
-        if (bytes.Length > 0)
-            file.Write(bytes, (long)from * _entrySize);
+        file.Write(bytes, (long)from * _entrySize);
         _written = _count;
     }
 

@@ -125,6 +125,16 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
             v)).TransactionStates[0].ErrorCode,
         [ApiKey.ListTransactions] = async (t, _, v) => (await t.Call<ListTransactionsResponse>(
             new ListTransactionsRequest(), v)).ErrorCode,
+        [ApiKey.ConsumerGroupHeartbeat] = async (t, topic, v) =>
+            (await t.JoinConsumerGroupAsync(topic, v)).ErrorCode,
+        [ApiKey.ConsumerGroupDescribe] = async (t, topic, v) =>
+        {
+            await t.JoinConsumerGroupAsync(topic, 1);
+            var described = await t.Call<ConsumerGroupDescribeResponse>(
+                new ConsumerGroupDescribeRequest { GroupIds = [topic.Name] }, v);
+            Assert.Equal("member", Assert.Single(described.Groups[0].Members).MemberId);
+            return described.Groups[0].ErrorCode;
+        },
         [ApiKey.DescribeConfigs] = async (t, topic, v) => (await t.Call<DescribeConfigsResponse>(
             new DescribeConfigsRequest { Resources = [new() { ResourceType = 2, ResourceName = topic.Name }] },
             v)).Results[0].ErrorCode,
@@ -266,6 +276,21 @@ public sealed class EveryApiTests(BrokerFixture fixture) : IClassFixture<BrokerF
     }
 
     private Task<TestGroup> GroupAsync() => TestGroup.FindAsync(fixture.Client, "group");
+
+    private async Task<ConsumerGroupHeartbeatResponse> JoinConsumerGroupAsync(TestTopic topic, short version)
+    {
+        await TestGroup.FindAsync(fixture.Client, topic.Name);
+        return await Call<ConsumerGroupHeartbeatResponse>(
+            new ConsumerGroupHeartbeatRequest
+            {
+                GroupId = topic.Name,
+                MemberId = "member",
+                RebalanceTimeoutMs = 60_000,
+                SubscribedTopicNames = [topic.Name],
+                TopicPartitions = [],
+            },
+            version);
+    }
 
     private Task<T> Call<T>(IRequestMessage request, short version)
         where T : IResponseMessage, IMessage<T> => fixture.Client.SendAsync<T>(request, version);

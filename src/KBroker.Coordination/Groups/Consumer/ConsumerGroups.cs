@@ -1,4 +1,6 @@
+using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
+using KBroker.Coordination.Groups.Consumer.State;
 using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol.Messages;
@@ -6,31 +8,51 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Coordination.Groups.Consumer;
 
 /// <summary>The groups of a shard that speak the consumer protocol (KIP-848).</summary>
-/// <param name="options">Configs, ids, log.</param>
-/// <param name="groups">The groups of the shard.</param>
-/// <param name="offsets">Their offsets.</param>
-internal sealed class ConsumerGroups(GroupShardOptions options, GroupMap groups, OffsetStore offsets)
+internal sealed class ConsumerGroups
 {
-    /// <summary>The configs in force.</summary>
-    internal GroupShardOptions Options { get; } = options;
+    private readonly GroupMap _groups;
+    private readonly ConsumerReplay _replay;
+    private readonly ConsumerHeartbeats _heartbeats;
 
-    /// <summary>The groups of the shard.</summary>
-    internal GroupMap Groups { get; } = groups;
+    /// <summary>Creates the service of a shard.</summary>
+    /// <param name="options">Configs, ids, log.</param>
+    /// <param name="groups">The groups of the shard.</param>
+    /// <param name="offsets">Their offsets.</param>
+    public ConsumerGroups(GroupShardOptions options, GroupMap groups, OffsetStore offsets)
+    {
+        ArgumentNullException.ThrowIfNull(offsets);
+        _groups = groups;
+        _replay = new ConsumerReplay(groups);
+        Services = new ConsumerGroupServices(options, groups);
+        _heartbeats = new ConsumerHeartbeats(groups, Services);
+        Description = new ConsumerGroupDescription(groups, Services.Targets.Assignors);
+    }
 
-    /// <summary>Their offsets.</summary>
-    internal OffsetStore Offsets { get; } = offsets;
+    /// <summary>What the requests are made of.</summary>
+    internal ConsumerGroupServices Services { get; }
+
+    /// <summary>Describes groups.</summary>
+    internal ConsumerGroupDescription Description { get; }
 
     /// <summary>Applies a record of a consumer group; unknown kinds (share, streams groups) are left alone.</summary>
     /// <param name="key">The record's key.</param>
     /// <param name="value">Its value; null for a tombstone.</param>
-    public void Replay(IRecordMessage key, IRecordMessage? value)
-    {
-    }
+    public void Replay(IRecordMessage key, IRecordMessage? value) => _replay.Apply(key, value);
 
     /// <summary>Gives every member a new session, and the revocations a new timeout.</summary>
     /// <param name="turn">The shard's first step.</param>
     public void OnLoaded(ICoordinatorTurn turn)
     {
+        foreach (var group in _groups.All.OfType<ConsumerGroup>().ToList())
+        {
+            foreach (var member in group.Members.Values)
+            {
+                var timeoutMs = member.Classic?.SessionTimeoutMs ?? Services.SettingsOf(group).SessionTimeoutMs;
+                Services.Removal.StartSession(turn, group, member.MemberId, timeoutMs);
+                if (member.State == MemberState.UnrevokedPartitions && !member.UsesClassicProtocol)
+                    Services.Removal.StartRebalance(turn, group, member);
+            }
+        }
     }
 
     /// <summary>Groups whose topics changed get a new assignment with the next heartbeat.</summary>
@@ -38,5 +60,28 @@ internal sealed class ConsumerGroups(GroupShardOptions options, GroupMap groups,
     /// <param name="update">What changed.</param>
     public void OnMetadata(ICoordinatorTurn turn, MetadataUpdate update)
     {
+        var changed = update.ChangedTopics.Concat(update.DeletedTopics).Select(static t => t.Name).ToHashSet();
+        foreach (var topic in changed)
+            Services.Hashes.Forget(topic);
+        if (update.ChangedTopics.Any(topic => update.Previous.Topics.Find(topic.Id) is null))
+            Services.Regexes.LastVersionWithNewTopics = update.Current.Provenance.LastContainedOffset;
+
+        var configs = update.ChangedConfigs.ToHashSet();
+        var all = configs.Any(static c => c.Type == ConfigResourceType.Broker);
+        foreach (var group in _groups.All.OfType<ConsumerGroup>())
+        {
+            group.IsMetadataStale |= changed.Count > 0 && group.SubscribedTopics.Overlaps(changed);
+            if (all || configs.Contains(new ConfigResource(ConfigResourceType.Group, group.GroupId)))
+                group.Settings = null;
+        }
     }
+
+    /// <summary>Handles a ConsumerGroupHeartbeat.</summary>
+    /// <param name="turn">The step.</param>
+    /// <param name="request">The request; <see cref="HeartbeatRequestCheck"/> has let it pass.</param>
+    /// <param name="mayDescribe">Whether the member may see a topic.</param>
+    /// <exception cref="CoordinatorException">Any refusal.</exception>
+    public ConsumerGroupHeartbeatResponse Heartbeat(
+        ICoordinatorTurn turn, in GroupRequest<ConsumerGroupHeartbeatRequest> request, Predicate<string> mayDescribe) =>
+        _heartbeats.Handle(turn, request, mayDescribe);
 }
