@@ -42,7 +42,7 @@ internal sealed class AnswerQueue(Partition partition, Action<ErrorCode, string>
         foreach (var answer in answers)
         {
             if (failure is { } reason)
-                answer.Fail(reason.Error, reason.Message);
+                answer.Fail(reason.Error, null);
             else
                 answer.Release();
         }
@@ -72,7 +72,7 @@ internal sealed class AnswerQueue(Partition partition, Action<ErrorCode, string>
             foreach (var answer in entry.Answers)
             {
                 if (failure is { } reason)
-                    answer.Fail(reason.Error, reason.Message);
+                    answer.Fail(reason.Error, null);
                 else
                     answer.Release();
             }
@@ -102,7 +102,7 @@ internal sealed class AnswerQueue(Partition partition, Action<ErrorCode, string>
 
         var (error, message) = failure.Value;
         foreach (var answer in (doomed ?? []).SelectMany(static entry => entry.Answers))
-            answer.Fail(error, message);
+            answer.Fail(error, null);
         onFailed(error, message);
         return false;
     }
@@ -116,11 +116,11 @@ internal sealed class AnswerQueue(Partition partition, Action<ErrorCode, string>
             await entry.Durable.ConfigureAwait(false);
             return partition.IsReplicated(entry.NextOffset)
                 ? null
-                : (ErrorCode.NotLeaderOrFollower, "The partition is led by another broker.");
+                : (ErrorCode.NotCoordinator, "the partition is led by another broker now");
         }
         catch (StorageException failure)
         {
-            return (ErrorCode.KafkaStorageError, failure.Message);
+            return (CoordinatorErrors.OfAppend(ErrorCode.KafkaStorageError), failure.Message);
         }
     }
 

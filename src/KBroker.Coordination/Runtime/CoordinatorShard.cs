@@ -294,15 +294,19 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
     }
 
     private void OnAnswersFailed(ErrorCode error, string message) =>
-        Post(new InternalStep<TState>((_, _) => Break(new ShardFailure(CoordinatorErrors.OfAppend(error), message))));
+        Post(new InternalStep<TState>((_, _) => Break(new ShardFailure(error, message))));
 
     /// <summary>Ends this life of the shard: its state is not what its log says.</summary>
     private void Break(ShardFailure failure, LogLevel level = LogLevel.Error)
     {
         if (Phase != ShardPhase.Active)
             return;
+        // The end of leadership is no fault; the metadata tells of it, too.
         _options.Logger.Log(
-            level, "{Partition} is loaded anew: {Reason}", Partition.TopicPartition, failure.Message);
+            Partition.IsLeader ? level : LogLevel.Information,
+            "{Partition} is loaded anew: {Reason}",
+            Partition.TopicPartition,
+            failure.Message);
         _log!.Abandon(failure);
         Close(Partition.IsLeader && !Partition.IsOffline
             ? ErrorCode.CoordinatorLoadInProgress

@@ -30,8 +30,8 @@ internal readonly struct OwnedPartitions(IReadOnlyList<(Uuid TopicId, List<int> 
 /// </summary>
 /// <remarks>
 /// For example A owns 0 and 1, B joins, the target of epoch 2 is A: 0, B: 1. B's heartbeat makes it
-/// UnreleasedPartitions at epoch 2 with nothing; A's makes it UnrevokedPartitions, still at epoch 1, with 0, and 1 to give up; when A says
-/// that it owns only 0, it is Stable at epoch 2; B's next heartbeat gives it 1 and makes it Stable.
+/// UnreleasedPartitions at epoch 2 with nothing; A's makes it UnrevokedPartitions, still at epoch 1, with 0, and 1 to
+/// give up; when A says that it owns only 0, it is Stable at epoch 2; B's next heartbeat gives it 1, and it is Stable.
 /// </remarks>
 internal static class Reconciler
 {

@@ -4,10 +4,10 @@ namespace KBroker.Coordination.Groups.Consumer.Assignors;
 
 /// <summary>
 /// The uniform assignment of a group whose members want different topics. First everybody keeps what he had; then
-/// partitions without owner go to the subscriber that has least, topics with few subscribers first; then partitions move
-/// from a member to another subscriber of the topic that has at least two less, until there is none. Each such move
-/// makes the loads more equal (the sum of their squares falls), so it ends; afterwards no single move of a partition
-/// would make the group more even.
+/// partitions without owner go to the subscriber that has least, topics with few subscribers first; then partitions
+/// move from a member to another subscriber of the topic that has at least two less, until there is none. Each such
+/// move makes the loads more equal (the sum of their squares falls), so it ends; afterwards no single move of a
+/// partition would make the group more even.
 /// </summary>
 internal sealed class HeterogeneousAssignment
 {

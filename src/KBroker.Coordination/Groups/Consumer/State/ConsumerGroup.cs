@@ -211,7 +211,8 @@ internal sealed class ConsumerGroup(string groupId) : Group(groupId)
             var (error, what) = EpochError(member);
             throw new CoordinatorException(error, string.Create(
                 CultureInfo.InvariantCulture,
-                $"Received {what} {commit.GenerationOrEpoch} is newer than current member epoch {member.MemberEpoch}."));
+                $"Received {what} {commit.GenerationOrEpoch} is newer than current member epoch " +
+                $"{member.MemberEpoch}."));
         }
     }
 

@@ -2,7 +2,7 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Coordination.Groups.Consumer.State;
 
-/// <summary>Where a member stands between its old and its new assignment; persisted in its current assignment.</summary>
+/// <summary>Where a member stands between its old and its new assignment; a number in its record.</summary>
 internal enum MemberState : sbyte
 {
     /// <summary>It has what it shall have, as of its epoch.</summary>
