@@ -292,8 +292,8 @@ public sealed class RuntimeTests
     public async Task Records_of_a_transaction_hold_with_its_marker()
     {
         await using var home = await new RuntimeHome().StartAsync();
-        var committing = new TransactionProducer(7, 1);
-        var aborting = new TransactionProducer(8, 0);
+        var committing = Verified(home, 7, 1);
+        var aborting = Verified(home, 8, 0);
         await WriteAsync(home, committing, "committed");
         await WriteAsync(home, aborting, "aborted");
         await home.WriteAsync("plain");
@@ -301,8 +301,8 @@ public sealed class RuntimeTests
         Assert.Equal(0, home.Partition().LastStableOffset);
         await home.RestartAsync(isPowerCut: false);
         Assert.Equal(["plain"], await home.ReadAsync());
-        await home.Runtime.EndTransactionAsync(0, committing, isCommit: true, coordinatorEpoch: 5);
-        await home.Runtime.EndTransactionAsync(0, aborting, isCommit: false, coordinatorEpoch: 5);
+        await home.Runtime.EndTransactionAsync(0, new TransactionEnd(7, 1, 5, IsCommit: true, IsEpochBumped: false));
+        await home.Runtime.EndTransactionAsync(0, new TransactionEnd(8, 0, 5, IsCommit: false, IsEpochBumped: false));
         Assert.Equal(["plain", "committed"], await home.ReadAsync());
         Assert.Equal(5, home.Partition().LastStableOffset);
         Assert.Equal(
@@ -310,6 +310,25 @@ public sealed class RuntimeTests
             Batches(home).Select(static b => (b.IsTransactional, b.IsControl, b.ProducerId)));
         await home.RestartAsync(isPowerCut: true);
         Assert.Equal(["plain", "committed"], await home.ReadAsync());
+    }
+
+    [Fact]
+    public async Task What_comes_too_late_for_its_transaction_is_refused_and_harms_nobody()
+    {
+        await using var home = await new RuntimeHome().StartAsync();
+        await FailsAsync(ErrorCode.InvalidTxnState, WriteAsync(home, new TransactionProducer(7, 1), "unverified"));
+        var producer = Verified(home, 7, 1);
+        await home.Runtime.EndTransactionAsync(0, new TransactionEnd(7, 1, 5, IsCommit: false, IsEpochBumped: false));
+        await FailsAsync(ErrorCode.InvalidTxnState, WriteAsync(home, producer, "late"));
+        await FailsAsync(
+            ErrorCode.InvalidProducerEpoch,
+            home.Runtime.EndTransactionAsync(0, new TransactionEnd(7, 0, 5, IsCommit: true, IsEpochBumped: false)));
+        await FailsAsync(
+            ErrorCode.TransactionCoordinatorFenced,
+            home.Runtime.EndTransactionAsync(0, new TransactionEnd(7, 1, 4, IsCommit: true, IsEpochBumped: false)));
+        await home.WriteAsync("plain");
+        Assert.Equal(["plain"], await home.ReadAsync());
+        Assert.Empty(home.Log.Errors);
     }
 
     [Theory]
@@ -351,6 +370,10 @@ public sealed class RuntimeTests
             home.SetIsr(1);
         Assert.Equal([5, 5], await home.Runtime.RunOnAllAsync((state, _) => state.Updates));
     }
+
+    /// <summary>A producer whose transaction the coordinator has consented to.</summary>
+    private static TransactionProducer Verified(RuntimeHome home, long id, short epoch) =>
+        new(id, epoch, home.Partition().Log.BeginVerification(id, epoch, 0, isEpochBumped: false));
 
     private static async Task<CoordinatorException> FailsAsync(ErrorCode error, Task task)
     {
