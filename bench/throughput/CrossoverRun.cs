@@ -15,18 +15,17 @@ internal sealed class CrossoverRun(Settings settings)
     private const short FetchVersion = 17;
     private const int BatchesInLog = 64;
     private const string Property = "kbroker.sendfile.min.bytes";
-    private static readonly int[] Kilobytes = [2, 4, 8, 12, 16, 24, 32, 64, 256];
 
     internal void Run()
     {
         using var sends = Start(0);
         using var copies = Start(int.MaxValue);
-        var figures = Kilobytes.ToDictionary(k => k, _ => new List<(double SendFile, double Copy)>());
+        var figures = settings.Kilobytes.ToDictionary(k => k, _ => new List<(double SendFile, double Copy)>());
         Measure(sends, 16 * 1024, 2_000);
         Measure(copies, 16 * 1024, 2_000);
         for (int round = 0; round < settings.Rounds; round++)
         {
-            foreach (int size in Kilobytes)
+            foreach (int size in settings.Kilobytes)
             {
                 int count = Math.Clamp(settings.Answers * 16 / size, settings.Answers / 8, settings.Answers);
                 var pair = (Measure(sends, size * 1024, count), Measure(copies, size * 1024, count));

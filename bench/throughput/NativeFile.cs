@@ -13,4 +13,14 @@ internal static partial class NativeFile
     /// <summary>syncfs(2).</summary>
     [LibraryImport("libc", EntryPoint = "syncfs", SetLastError = true)]
     internal static partial int Syncfs(SafeFileHandle file);
+
+    /// <summary>Lets the page cache forget what it has of a file, as far as that is on stable storage.</summary>
+    internal static int Forget(SafeFileHandle file)
+    {
+        const int dontNeed = 4;
+        return Advise(file, 0, 0, dontNeed);
+    }
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    private static partial int Advise(SafeFileHandle file, long offset, long length, int advice);
 }

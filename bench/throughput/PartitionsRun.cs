@@ -10,6 +10,7 @@ namespace KBroker.Throughput;
 internal sealed class PartitionsRun(Settings settings)
 {
     private const long WarmUpBytes = 60_000_000;
+    private const string Divided = "produce, same bytes a linger, MB";
     private const int BatchBytes = 16 * 1024;
     private const int RequestBytes = 1024 * 1024;
     private const int KafkaPartitionsMax = 1_000;
@@ -54,25 +55,35 @@ internal sealed class PartitionsRun(Settings settings)
 
     private void Measure(BrokerProcess broker, int partitions, long bytes, Action<string, Measurement> add)
     {
+        if (settings.Load.Length == 0) MeasureLarge(broker, partitions, bytes, add);
+        // What a producer has in a linger is divided among the partitions: the more there are, the smaller each batch.
+        if (Divided.Contains(settings.Load, StringComparison.Ordinal)) MeasureDivided(broker, partitions, bytes, add);
+    }
+
+    private void MeasureLarge(BrokerProcess broker, int partitions, long bytes, Action<string, Measurement> add)
+    {
         using var topic = new Topic(broker, NewName(), partitions);
         var load = _driver.Prepare(topic, BatchBytes, RequestBytes);
         add("first batch of each, MB", Measurement.Of(broker.Id, () => _driver.Produce(broker.Port, load, 1)));
         var whole = Measurement.Of(broker.Id, () => _driver.Produce(broker.Port, load, bytes));
         add("produce, batches of 16 KB, MB", whole);
         add("fetch of 16 KB batches, MB", Fetch(broker, topic));
-
-        // What a producer has in a linger is divided among the partitions: the more there are, the smaller each batch.
-        using var other = new Topic(broker, NewName(), partitions);
-        load = _driver.Prepare(other, Math.Min(settings.LingerBytes / partitions, BatchBytes), settings.LingerBytes);
-        add("produce, same bytes a linger, MB",
-            Measurement.Of(broker.Id, () => _driver.Produce(broker.Port, load, bytes / 4)));
-        add("fetch of these, MB", Fetch(broker, other));
         add("tail, 1 of all partitions written, round trips", Measurement.Of(broker.Id, () =>
         {
             _driver.Tail(broker.Port, topic, TailCount);
             return TailCount;
         }));
         add("metadata of the topic, answers", Measurement.Of(broker.Id, () => AskMetadata(broker, topic)));
+    }
+
+    private void MeasureDivided(BrokerProcess broker, int partitions, long bytes, Action<string, Measurement> add)
+    {
+        using var topic = new Topic(broker, NewName(), partitions);
+        int each = Math.Min(settings.LingerBytes / partitions, BatchBytes);
+        var load = _driver.Prepare(topic, each, settings.LingerBytes);
+        _driver.Produce(broker.Port, load, 1);
+        add(Divided, Measurement.Of(broker.Id, () => _driver.Produce(broker.Port, load, bytes / 4)));
+        add("fetch of these, MB", Fetch(broker, topic));
     }
 
     private string NewName() => $"partitions-{++_topics}-";

@@ -30,6 +30,9 @@ try
         case "open":
             new OpenRun(settings).Run();
             return 0;
+        case "recovery":
+            new RecoveryRun(settings).Run();
+            return 0;
         case "acks":
             new AcksRun(settings).Run();
             return 0;

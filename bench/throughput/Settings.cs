@@ -13,6 +13,7 @@ internal sealed record Settings
           partitions   produce and fetch over 1, 100, 1,000, 5,000 partitions (Kafka: up to 1,000)
           startup      process start to the first acknowledged produce, and idle memory
           open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
+          recovery     MB/s of a start after SIGKILL beside a plain read and the CRC-32C of the same bytes
           acks         acks=1, acks=all with and without the flush, raw write+fdatasync, for several loads
           crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
@@ -29,11 +30,12 @@ internal sealed record Settings
           --connections 2                 connections of the direct driver, each with a partition of its own
           --in-flight 8                   produce requests under way on a connection
           --fetch-kilobytes 4096          most bytes of one fetch
-          --partitions 1,100,1000,5000    how many (partitions; for open the default is 1000,2500,5000,10000)
-          --answers 20000                 answers of a connection for each size (crossover)
+          --partitions 1,100,1000,5000    how many (partitions; open: 1000,2500,5000,10000; recovery: 1,4)
+          --answers 20000                 answers of a connection of 16 KB, fewer of larger ones (crossover)
+          --sizes 2,4,8,...,256           KB of an answer (crossover)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --seconds 3                     time of one measurement (acks)
-          --load TEXT                     only the loads whose name has this in it (acks)
+          --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger')
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -53,11 +55,13 @@ internal sealed record Settings
     internal int InFlight { get; init; } = 8;
     internal int FetchBytes { get; init; } = 4096 * 1024;
     internal int Answers { get; init; } = 20_000;
+    internal int[] Kilobytes { get; init; } = [2, 4, 8, 16, 32, 64, 96, 128, 192, 256];
     internal int LingerBytes { get; init; } = 256 * 1024;
     internal int Seconds { get; init; } = 3;
     internal string Load { get; init; } = "";
     internal int Rounds { get; init; } = 3;
     internal int[] Partitions { get; init; } = [];
+    internal bool PartitionsGiven { get; init; }
     internal string? KafkaHome { get; init; }
     internal string KBroker { get; init; } = "";
     internal string[] Overrides { get; init; } = [];
@@ -83,6 +87,7 @@ internal sealed record Settings
         string root = RepositoryRoot();
         return settings with
         {
+            PartitionsGiven = settings.Partitions.Length > 0,
             Partitions = settings.Partitions is { Length: > 0 } given ? given
                 : settings.Mode == "open" ? [1000, 2500, 5000, 10_000] : [1, 100, 1000, 5000],
             KBroker = FirstOf(settings.KBroker, "KBROKER_EXE", Path.Combine(root, "artifacts", "kbroker", "kbroker")),
@@ -104,6 +109,7 @@ internal sealed record Settings
         "--in-flight" => this with { InFlight = Number(value) },
         "--fetch-kilobytes" => this with { FetchBytes = Number(value) * 1024 },
         "--partitions" => this with { Partitions = [.. value.Split(',').Select(Number)] },
+        "--sizes" => this with { Kilobytes = [.. value.Split(',').Select(Number)] },
         "--answers" => this with { Answers = Number(value) },
         "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
         "--load" => this with { Load = value },

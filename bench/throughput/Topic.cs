@@ -64,6 +64,13 @@ internal sealed class Topic : IDisposable
         return EndOffsets(connection) ?? throw new InvalidOperationException("ListOffsets failed");
     }
 
+    /// <summary>The end offset of each partition; null while one of them cannot tell.</summary>
+    internal List<long>? TryEndOffsets()
+    {
+        using var connection = _broker.Connect();
+        return EndOffsets(connection);
+    }
+
     /// <summary>Deletes the topic and waits until its files are gone.</summary>
     public void Dispose()
     {

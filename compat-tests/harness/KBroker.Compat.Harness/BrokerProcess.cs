@@ -53,6 +53,9 @@ public sealed class BrokerProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Key of the whole log in <see cref="Exception.Data"/> when a broker does not start.</summary>
+    public const string LogOfFailedStart = "log";
+
     /// <summary>The last lines of <see cref="Log"/>, for a failure message.</summary>
     public string LogTail => string.Join('\n', Log.Split('\n').TakeLast(40).Select(l => l.Length > 240 ? l[..240] : l));
 
@@ -146,9 +149,12 @@ public sealed class BrokerProcess : IAsyncDisposable
         }
         catch (Exception problem)
         {
-            var log = broker.LogTail;
             await broker.DisposeAsync();
-            throw new InvalidOperationException($"{problem.Message}\n{log}", problem);
+            // Only now the last line of its output has come.
+            throw new InvalidOperationException($"{problem.Message}\n{broker.LogTail}", problem)
+            {
+                Data = { [LogOfFailedStart] = broker.Log },
+            };
         }
 
         return broker;

@@ -29,6 +29,7 @@ public sealed class EpochCache
     private readonly IFileSystem _files;
     private readonly List<EpochStart> _entries = [];
     private string _path;
+    private int _latest = -1;
     private bool _dirty;
     private bool _hasTemporary;
     private int _changes;
@@ -41,14 +42,7 @@ public sealed class EpochCache
     }
 
     /// <summary>The latest epoch, or -1.</summary>
-    public int LatestEpoch
-    {
-        get
-        {
-            lock (_lock)
-                return _entries.Count == 0 ? -1 : _entries[^1].Epoch;
-        }
-    }
+    public int LatestEpoch => Volatile.Read(ref _latest);
 
     /// <summary>All entries, oldest first.</summary>
     public IReadOnlyList<EpochStart> Entries
@@ -103,11 +97,12 @@ public sealed class EpochCache
     /// <summary>Notes that an epoch begins at an offset; does nothing when it is not newer.</summary>
     internal void Assign(int epoch, long startOffset)
     {
-        if (epoch < 0)
+        // Nearly every batch is of the latest epoch, and needs no lock to find that out.
+        if (epoch <= LatestEpoch)
             return;
         lock (_lock)
         {
-            if (_entries.Count > 0 && _entries[^1].Epoch >= epoch)
+            if (epoch <= _latest)
                 return;
             // An epoch without a record of its own vanishes when the next one begins at the same offset.
             _entries.RemoveAll(e => e.StartOffset >= startOffset);
@@ -159,7 +154,7 @@ public sealed class EpochCache
                 return;
             _entries.Clear();
             _entries.AddRange(entries);
-            _dirty = true;
+            Changed();
         }
     }
 
@@ -228,6 +223,8 @@ public sealed class EpochCache
                     Checkpoints.CheckpointText.Index(_path, fields[0]),
                     Checkpoints.CheckpointText.Number(_path, fields[1])));
             }
+
+            NoteLatest();
         }
     }
 
@@ -241,7 +238,10 @@ public sealed class EpochCache
     {
         _dirty = true;
         _changes++;
+        NoteLatest();
     }
+
+    private void NoteLatest() => Volatile.Write(ref _latest, _entries.Count == 0 ? -1 : _entries[^1].Epoch);
 
     private string ToText()
     {

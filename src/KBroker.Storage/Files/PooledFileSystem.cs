@@ -14,6 +14,9 @@ internal sealed class PooledFileSystem(IFileSystem inner, int maxOpenFiles) : IF
 {
     private const int MaxFlushesPerCall = 256;
 
+    /// <summary>How many files are looked at for one that can be closed; what is dirty cannot at once.</summary>
+    private const int MaxLooks = 1024;
+
     private readonly Lock _lock = new();
     private readonly List<PooledFile> _open = [];
     private int _hand;
@@ -124,7 +127,7 @@ internal sealed class PooledFileSystem(IFileSystem inner, int maxOpenFiles) : IF
     {
         PooledFile? dirty = null;
         // Two rounds: the first takes the marks away.
-        for (var looks = 2 * _open.Count; _open.Count > maxOpenFiles && looks > 0; looks--)
+        for (var looks = Math.Min(2 * _open.Count, MaxLooks); _open.Count > maxOpenFiles && looks > 0; looks--)
         {
             _hand = _hand >= _open.Count ? 0 : _hand;
             var file = _open[_hand];

@@ -31,6 +31,7 @@ internal abstract class SparseIndex : IDisposable
     private readonly int _entrySize;
     private PooledFile? _file;
     private bool _loaded;
+    private bool _exists;
     private bool _disposed;
     private int _count;
     private int _written;
@@ -47,11 +48,16 @@ internal abstract class SparseIndex : IDisposable
     /// <summary>Full path; follows a rename.</summary>
     public string Path { get; private set; }
 
-    /// <summary>Number of entries.</summary>
+    /// <summary>
+    /// Number of entries. Every append asks, under the lock of its log, without which nothing is taken away: so what is
+    /// loaded can be read as it is.
+    /// </summary>
     public int Count
     {
         get
         {
+            if (Volatile.Read(ref _loaded) && !_disposed)
+                return Volatile.Read(ref _count);
             lock (_lock)
             {
                 EnsureLoaded();
@@ -145,6 +151,7 @@ internal abstract class SparseIndex : IDisposable
             using var file = _files.Open(Path, FileOpenMode.OpenOrCreate);
             if (file.Length > 0)
                 file.SetLength(0);
+            _exists = true;
         }
     }
 
@@ -249,7 +256,8 @@ internal abstract class SparseIndex : IDisposable
             return;
         _count = 0;
         _written = 0;
-        if (_files.FileExists(Path))
+        _exists = _files.FileExists(Path);
+        if (_exists)
         {
             using var file = _files.Open(Path, FileOpenMode.Open);
             // A torn last entry is left out here and overwritten by the next append.
@@ -258,7 +266,7 @@ internal abstract class SparseIndex : IDisposable
             LoadKeys(file);
         }
 
-        _loaded = true;
+        Volatile.Write(ref _loaded, true);
     }
 
     private void LoadKeys(IStorageFile file)
@@ -283,13 +291,17 @@ internal abstract class SparseIndex : IDisposable
 
     private void WriteTail()
     {
-        var file = OpenFile;
-        if (_written == _count)
+        if (_written == _count && _exists)
             return;
+        // Beside the pool, which is for files that are used again: a stop writes those of thousands of partitions once.
+        using var ownFile = _file is null ? _files.Open(Path, FileOpenMode.OpenOrCreate) : null;
+        var file = ownFile ?? OpenFile;
+        _exists = true;
         var first = TailPage * PageEntries;
         var from = Math.Max(_written, first);
         var bytes = _tail.AsSpan((from - first) * _entrySize, (_count - from) * _entrySize);
-        file.Write(bytes, (long)from * _entrySize);
+        if (bytes.Length > 0)
+            file.Write(bytes, (long)from * _entrySize);
         _written = _count;
     }
 

@@ -99,7 +99,8 @@ internal static class ProducerSnapshotFile
     public static void Write(IFileSystem files, string path, IReadOnlyCollection<ProducerSnapshotEntry> entries)
     {
         using var file = files.Open(path, FileOpenMode.OpenOrCreate);
-        file.SetLength(0);
+        if (file.Length > 0)
+            file.SetLength(0);
         file.Write(Encode(entries), 0);
     }
 
