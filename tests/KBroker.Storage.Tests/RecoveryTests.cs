@@ -147,6 +147,27 @@ public sealed class RecoveryTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_damaged_log_is_deleted_with_its_topic_and_a_disk_that_cannot_takes_the_directory_offline(bool fails)
+    {
+        var files = new FaultInjectingFileSystem(new PhysicalFileSystem());
+        using var storage = new TestStorage(files: files);
+        storage.AppendOk(TestStorage.Batch(3));
+        storage.Log.Flush();
+        storage.Manager.CheckpointRecoveryPoints();
+        storage.Crash();
+        File.Delete(Path.Combine(storage.LogPath, "00000000000000000000.log"));
+        Assert.Throws<StorageException>(storage.Reopen);
+
+        files.Fault = (operation, path) =>
+            fails && operation == FileOperation.Rename && path == storage.LogPath ? new IOException("injected") : null;
+        Assert.True(storage.Manager.Delete(TestStorage.Partition));
+        Assert.Empty(storage.Manager.DamagedLogs);
+        Assert.Equal((fails, fails), (storage.Manager.Directories[0].IsOffline, Directory.Exists(storage.LogPath)));
+    }
+
     [Fact]
     public void A_segment_behind_a_lost_tail_is_removed_so_that_no_gap_stays()
     {

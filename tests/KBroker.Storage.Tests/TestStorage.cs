@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics.Metrics;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage.Files;
@@ -14,8 +15,14 @@ internal sealed class TestStorage : IDisposable
 
     private readonly bool _ownsRoot;
 
-    public TestStorage(LogConfig? config = null, IFileSystem? files = null, bool inline = true, string? root = null)
+    public TestStorage(
+        LogConfig? config = null,
+        IFileSystem? files = null,
+        bool inline = true,
+        string? root = null,
+        IMeterFactory? meters = null)
     {
+        Meters = meters;
         _ownsRoot = root is null;
         Root = root ?? System.IO.Path.Combine(System.IO.Path.GetTempPath(), "kbroker-storage-"
             + Guid.NewGuid().ToString("N"));
@@ -38,6 +45,8 @@ internal sealed class TestStorage : IDisposable
     public IFileSystem Files { get; }
 
     public bool Inline { get; }
+
+    public IMeterFactory? Meters { get; }
 
     public LogManager Manager { get; private set; }
 
@@ -194,6 +203,7 @@ internal sealed class TestStorage : IDisposable
             Codecs = Codecs,
             Random = new Random(1),
             RunInline = Inline,
+            MeterFactory = Meters,
         });
         return manager;
     }

@@ -93,6 +93,17 @@ public sealed class CheckerTests
     }
 
     [Fact]
+    public void A_record_that_its_producer_gave_up_may_come_late()
+    {
+        var late = Send(0);
+        Send(1);
+        Send(2);
+        late.IsGivenUp = true;
+        var records = new[] { new FoundRecord(0, Id(1)), new FoundRecord(1, Id(0)), new FoundRecord(2, Id(2)) };
+        Assert.Empty(_history.Check(new Observation(0, 0, 3, records)));
+    }
+
+    [Fact]
     public void A_record_that_nobody_sent_is_found()
     {
         Acknowledge(0, 3);

@@ -107,6 +107,20 @@ public interface IController : IAsyncDisposable
         IReadOnlyCollection<KBroker.Protocol.Uuid> directories,
         CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Says which log directories of a broker take no new replicas; a broker none of whose directories does gets none.
+    /// </summary>
+    /// <param name="brokerId">The broker.</param>
+    /// <param name="brokerEpoch">Its epoch.</param>
+    /// <param name="directories">The ids of all directories that are cordoned.</param>
+    /// <param name="cancellation">Stops the waiting.</param>
+    /// <exception cref="ControllerException">There is no such broker.</exception>
+    ValueTask CordonDirectoriesAsync(
+        int brokerId,
+        long brokerEpoch,
+        IReadOnlyCollection<KBroker.Protocol.Uuid> directories,
+        CancellationToken cancellation = default);
+
     /// <summary>Says that a broker is about to stop in an orderly way.</summary>
     /// <exception cref="ControllerException">There is no such broker.</exception>
     ValueTask BeginControlledShutdownAsync(int brokerId, long brokerEpoch, CancellationToken cancellation = default);

@@ -216,6 +216,12 @@ public sealed class LocalController : IController
             state => DirectoryChanges.Fail(state, brokerId, brokerEpoch, directories), cancellation);
 
     /// <inheritdoc/>
+    public async ValueTask CordonDirectoriesAsync(
+        int brokerId, long brokerEpoch, IReadOnlyCollection<Uuid> directories, CancellationToken cancellation) =>
+        await ChangeAsync(
+            state => DirectoryChanges.Cordon(state, brokerId, brokerEpoch, directories), cancellation);
+
+    /// <inheritdoc/>
     public ValueTask<DescribeQuorumResponse> DescribeQuorumAsync(
         DescribeQuorumRequest request, CancellationToken cancellation) =>
         ValueTask.FromResult(NodeChanges.DescribeQuorum(_log.Image, _log.DescribeQuorum(), request));

@@ -79,6 +79,9 @@ public sealed class ReplicaMoves : IAsyncDisposable
         if (target.IsOffline)
             return ErrorCode.KafkaStorageError;
         var error = _partitions.Find(topicPartition, out var partition);
+        // To where it lies already means: let the move go.
+        if (target.IsCordoned && !(error == ErrorCode.None && partition!.Log.Directory == target))
+            return ErrorCode.InvalidReplicaAssignment;
         if (error == ErrorCode.KafkaStorageError || (error == ErrorCode.None && partition!.IsOffline))
             return ErrorCode.KafkaStorageError;
         if (error != ErrorCode.None)

@@ -50,6 +50,7 @@ public sealed class DescribeLogDirsHandler(LogManager logs, PartitionRegistry pa
             return result;
         }
 
+        result.IsCordoned = directory.IsCordoned;
         try
         {
             (result.TotalBytes, result.UsableBytes) = directory.GetSpace();

@@ -29,6 +29,7 @@ internal sealed class BrokerState
     private PeriodicWork? _checkpoints;
     private DirectoryAssignments? _assignments;
     private ReplicaMoves? _moves;
+    private CordonedDirectories? _cordoned;
 
     /// <summary>Creates the state; nothing is opened.</summary>
     /// <param name="options">The broker's properties.</param>
@@ -93,6 +94,9 @@ internal sealed class BrokerState
             Logger = _loggers.CreateLogger<LocalMetadataLog>(),
         });
         _metadata.Subscribe(Configs);
+        _cordoned = new CordonedDirectories(
+            Logs, Configs, _options.NodeId, _loggers.CreateLogger<CordonedDirectories>());
+        _metadata.Subscribe(_cordoned);
         var configsOfTopics = new ConcurrentDictionary<string, LogConfig>();
         Logs.LoadLogs(
             (partition, topicId) => ConfigOf(partition, topicId, configsOfTopics),
@@ -146,10 +150,12 @@ internal sealed class BrokerState
             Features = _options.SupportedFeatures,
             Rack = _options.Rack,
             LogDirs = [.. Logs.Directories.Where(static d => !d.IsOffline).Select(static d => d.DirectoryId)],
+            CordonedLogDirs = [.. _cordoned!.Ids],
         };
         var isClean = Logs.Directories.All(static d => d.WasCleanlyShutDown);
         BrokerEpoch = await Controller.RegisterBrokerAsync(registration, isClean, cancellation).ConfigureAwait(false);
         _assignments!.Start(Controller, BrokerEpoch);
+        _cordoned.Start(Controller, BrokerEpoch);
         _moves = CreateMoves(_assignments);
         _moves.Resume();
         // A directory that failed while the registration was on its way was told to nobody.

@@ -41,6 +41,9 @@ public sealed class LogCleaner
     /// <summary>The logs that are left alone because they are damaged.</summary>
     internal IReadOnlyList<TopicPartition> Uncleanable => _schedule.UncleanablePartitions;
 
+    /// <summary>Threads that run.</summary>
+    internal int ThreadCount => CountThreads(static _ => true);
+
     /// <summary>What the last cleaning did; null before the first.</summary>
     internal CleaningStats? LastStats { get; private set; }
 

@@ -12,6 +12,7 @@ internal sealed class LogState
     private LogConfig _config;
     private string _path;
     private long _startOffset;
+    private long _announcedStartOffset;
     private long _firstUnstableOffset;
     private bool _closed;
     private bool _moved;
@@ -33,6 +34,7 @@ internal sealed class LogState
         _config = parts.Config;
         _path = parts.Path;
         _startOffset = parts.Loaded.StartOffset;
+        _announcedStartOffset = _startOffset;
         End.Reset(parts.Loaded.EndOffset, Segments.Active, Segments.Active.SizeInBytes);
         Flush.Reset(parts.Loaded.RecoveryPoint);
         foreach (var segment in parts.Loaded.Unflushed)
@@ -84,10 +86,18 @@ internal sealed class LogState
         set => Volatile.Write(ref _path, value);
     }
 
+    /// <summary>Where readers begin; on stable storage before it is this.</summary>
     public long StartOffset
     {
         get => Volatile.Read(ref _startOffset);
         set => Volatile.Write(ref _startOffset, value);
+    }
+
+    /// <summary>Where the checkpoints let the log start: <see cref="StartOffset"/>, or a little ahead of it.</summary>
+    public long AnnouncedStartOffset
+    {
+        get => Volatile.Read(ref _announcedStartOffset);
+        set => Volatile.Write(ref _announcedStartOffset, value);
     }
 
     /// <summary>First offset of the oldest open transaction; null without one. Readers need no lock for it.</summary>

@@ -33,13 +33,13 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
             state.ThrowIfUnusable();
             if (offset <= state.StartOffset)
                 return;
-            MoveStart(offset);
+            AnnounceStart(offset);
         }
 
-        CrashPoint.Reached("delete-records.moved");
-        // The new start is safe before a file goes, so that a crash cannot bring it back.
+        CrashPoint.Reached("delete-records.announced");
         PersistStart();
         CrashPoint.Reached("delete-records.checkpointed");
+        MoveStart();
         // While the log is being compacted its segments stay; the cleaner removes them when it is done.
         if (!state.Cleaning.TryPause(out var pause))
             return;
@@ -77,12 +77,13 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         {
             if (state.IsClosed || state.IsMoved)
                 return 0;
-            MoveStart(Math.Max(state.StartOffset, newStart));
+            AnnounceStart(newStart);
         }
 
-        CrashPoint.Reached("retention.moved");
+        CrashPoint.Reached("retention.announced");
         PersistStart();
         CrashPoint.Reached("retention.checkpointed");
+        MoveStart();
         var removed = RemoveSegmentsBeforeStart();
         CrashPoint.Reached("retention.removed");
         state.DeleteLater(removed, state.Config.FileDeleteDelayMs);
@@ -116,10 +117,21 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         }
     }
 
-    private void MoveStart(long offset)
+    /// <summary>
+    /// Lets the checkpoints tell a new start, before any reader is told: a start that was seen never moves back, and a
+    /// file goes only when nobody can be led to it any more.
+    /// </summary>
+    private void AnnounceStart(long offset)
     {
-        state.StartOffset = offset;
-        state.Epochs.TruncateFromStart(offset);
+        state.AnnouncedStartOffset = Math.Max(state.AnnouncedStartOffset, offset);
+        state.Epochs.TruncateFromStart(state.AnnouncedStartOffset);
+    }
+
+    /// <summary>Readers begin at the announced start from now on. Truncation may have taken it back meanwhile.</summary>
+    private void MoveStart()
+    {
+        lock (state.Lock)
+            state.StartOffset = Math.Max(state.StartOffset, state.AnnouncedStartOffset);
     }
 
     /// <summary>Takes the segments that end at or before the log's start out of the list.</summary>
@@ -174,10 +186,11 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         // A recovery point behind the end would look like damage after a crash.
         state.Flush.Reset(Math.Min(state.Flush.RecoveryPoint, newEnd));
         state.Directory.CheckpointRecoveryPoints();
-        if (newEnd < state.StartOffset)
+        if (newEnd < state.AnnouncedStartOffset)
         {
             // The batch that goes holds the start; the leader says again where the log starts.
-            state.StartOffset = newEnd;
+            state.AnnouncedStartOffset = newEnd;
+            state.StartOffset = Math.Min(state.StartOffset, newEnd);
             state.Directory.CheckpointLogStartOffsets();
         }
 

@@ -58,6 +58,9 @@ public sealed class PartitionLog
     /// <summary>The first offset that may be read.</summary>
     public long LogStartOffset => _state.StartOffset;
 
+    /// <summary>The start that a checkpoint written now must tell.</summary>
+    internal long LogStartOffsetToCheckpoint => _state.AnnouncedStartOffset;
+
     /// <summary>The offset that the next record gets.</summary>
     public long LogEndOffset => _state.End.Offset;
 

@@ -36,8 +36,8 @@ internal sealed class LogCheckpointing
     /// Kafka does.
     /// </summary>
     public void WriteLogStartOffsets(LogDirectory directory) => directory.LogStartOffsets.Write(
-        [.. _set.LogsIn(directory).Where(static l => l.LogStartOffset > l.FirstSegmentOffset)
-            .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffset)),
+        [.. _set.LogsIn(directory).Where(static l => l.LogStartOffsetToCheckpoint > l.FirstSegmentOffset)
+            .Select(static l => KeyValuePair.Create(l.TopicPartition, l.LogStartOffsetToCheckpoint)),
             .. DamagedIn(directory, static c => c.LogStartOffset).Where(static p => p.Value > 0)]);
 
     /// <summary>Reads what the files of a directory say of its logs.</summary>

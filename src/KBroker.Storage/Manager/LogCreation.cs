@@ -113,8 +113,15 @@ internal sealed class LogCreation(
         if (!set.Damaged.TryRemove(partition, out _) || !set.DamagedCheckpoints.TryRemove(partition, out var damaged))
             return false;
         var doomed = Path.Combine(damaged.Directory.Path, set.DoomedName(partition));
-        set.Context.Files.Rename(Path.Combine(damaged.Directory.Path, partition.ToString()), doomed);
-        deletion.DeleteDirectory(doomed, 0);
+        var isRenamed = false;
+        set.ForDirectory(damaged.Directory, $"deleting {partition}", directory =>
+        {
+            set.Context.Files.Rename(Path.Combine(directory.Path, partition.ToString()), doomed);
+            isRenamed = true;
+        });
+        // In a directory that is offline it stays, as every log there; when that is back, its topic is unknown.
+        if (isRenamed)
+            deletion.DeleteDirectory(doomed, 0);
         return true;
     }
 
@@ -139,9 +146,12 @@ internal sealed class LogCreation(
             }
         }
 
-        if (_preferred.Remove(partition, out var preferred) && !preferred.IsOffline)
+        if (_preferred.Remove(partition, out var preferred) && preferred is { IsOffline: false, IsCordoned: false })
             return preferred;
         var online = set.Directories.Where(static d => !d.IsOffline).ToList();
+        // With all of them cordoned the controller still lets a client name this broker, and it must go somewhere.
+        if (online.Exists(static d => !d.IsCordoned))
+            online.RemoveAll(static d => d.IsCordoned);
         if (online.Count == 1)
             return online[0];
         var counts = set.Logs.Select(static l => l.Value).CountBy(static l => l.Directory).ToDictionary();

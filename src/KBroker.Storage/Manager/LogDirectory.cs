@@ -48,6 +48,13 @@ public sealed class LogDirectory
     /// <summary>Why it is offline; null while it works.</summary>
     public Exception? Failure => Volatile.Read(ref _failure);
 
+    /// <summary>Whether new logs go elsewhere, while there is another directory (<c>cordoned.log.dirs</c>).</summary>
+    public bool IsCordoned
+    {
+        get => Volatile.Read(ref field);
+        set => Volatile.Write(ref field, value);
+    }
+
     /// <summary>Whether the last run closed everything in here.</summary>
     public bool WasCleanlyShutDown { get; internal set; }
 

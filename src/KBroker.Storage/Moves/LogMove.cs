@@ -125,7 +125,7 @@ public sealed class LogMove
         if (Future.LogEndOffset < start && FirstOffset(Source) is var first && Future.LogEndOffset < first)
             Future = _moves.Restart(Source, Future, first);
         Truncate();
-        start = Source.LogStartOffset;
+        start = Source.LogStartOffsetToCheckpoint;
         if (Future.LogStartOffset < start && start <= Future.LogEndOffset)
             Future.DeleteRecordsBefore(start);
     }

@@ -33,15 +33,17 @@ public sealed class MetadataDamageTests
     public async Task A_flipped_bit_in_a_smaller_file_is_refused_or_changes_nothing(string pattern) =>
         await FlipAsync(clean: true, snapshot: false, pattern);
 
-    [Fact]
-    public async Task A_machine_that_dies_at_any_operation_keeps_every_acknowledged_change_whole()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_machine_that_dies_at_any_operation_keeps_every_acknowledged_change_whole(bool failsOnce)
     {
         for (var operation = 1; ; operation++)
         {
             var root = Directory.CreateTempSubdirectory("kbroker-metadata-").FullName;
             try
             {
-                if (!await CrashAtAsync(operation, root))
+                if (!await CrashAtAsync(operation, root, failsOnce))
                 {
                     Assert.True(operation > 10);
                     return;
@@ -144,13 +146,14 @@ public sealed class MetadataDamageTests
 
     /// <summary>Runs changes until an operation of the file system is the machine's last.</summary>
     /// <returns>False when they need fewer operations than that.</returns>
-    private static async Task<bool> CrashAtAsync(int operation, string root)
+    private static async Task<bool> CrashAtAsync(int operation, string root, bool failsOnce)
     {
         var files = new FaultInjectingFileSystem(new PhysicalFileSystem());
         var home = await new MetadataHome(root) { Files = files }.StartAsync();
         await home.CreateAsync("base", partitions: 2);
         var left = operation;
-        files.Fault = (_, _) => Interlocked.Decrement(ref left) <= 0 ? new IOException("The power is gone.") : null;
+        files.Fault = (_, _) => Interlocked.Decrement(ref left) is var now && (failsOnce ? now == 0 : now <= 0)
+            ? new IOException("The disk is gone.") : null;
         var acknowledged = new List<string>();
         try
         {

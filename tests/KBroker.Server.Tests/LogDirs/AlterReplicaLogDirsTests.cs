@@ -134,14 +134,7 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
     {
         await using var broker = await _disks.StartAsync();
         await using var client = await broker.ConnectAsync();
-        var topic = await Disks.CreateTopicAsync(broker, client, "t");
-        var partition = Disks.PartitionsIn(broker, "t", _disks.A)[0];
-        for (var i = 0; i < 20; i++)
-            await topic.ProduceAsync(Batches.Of(new string('x', 200_000)), partition: partition);
-        await ThrottleAsync(client, "1000");
-        await AlterAsync(client, "t", partition, _disks.B);
-        await TestNetwork.Eventually(
-            () => broker.State.Logs.Moves.Futures.Any(static f => f.LogEndOffset > 0), "the copy has begun");
+        var (_, partition) = await BeginSlowMoveAsync(broker, client);
         await client.SendAsync<DeleteTopicsResponse>(
             new DeleteTopicsRequest { Topics = [new() { Name = "t" }] });
         Assert.Empty(broker.State.Logs.Moves.Futures);
@@ -220,14 +213,7 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
     {
         await using var broker = await _disks.StartAsync();
         await using var client = await broker.ConnectAsync();
-        var topic = await Disks.CreateTopicAsync(broker, client, "t");
-        var partition = Disks.PartitionsIn(broker, "t", _disks.A)[0];
-        for (var i = 0; i < 20; i++)
-            await topic.ProduceAsync(Batches.Of(new string('x', 200_000)), partition: partition);
-        await ThrottleAsync(client, "1000");
-        await AlterAsync(client, "t", partition, _disks.B);
-        await TestNetwork.Eventually(
-            () => broker.State.Logs.Moves.Futures.Any(static f => f.LogEndOffset > 0), "the copy has begun");
+        var (topic, partition) = await BeginSlowMoveAsync(broker, client);
         _disks.Break();
         await ThrottleAsync(client, long.MaxValue.ToString());
         await TestNetwork.Eventually(() => Disks.DirectoryOf(broker, _disks.B).IsOffline, "the target is offline");
@@ -242,6 +228,20 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
         await MovedAsync(again, "t", partition, _disks.B);
         var data = await new TestTopic(other, "t", topic.Id).FetchAsync(20, partition: partition);
         Assert.Equal(["v"], Batches.Values(data.Records));
+    }
+
+    /// <summary>A partition of topic t with 20 records on its way from a to b, which would take an hour.</summary>
+    private async Task<(TestTopic Topic, int Partition)> BeginSlowMoveAsync(TestBroker broker, ProtocolClient client)
+    {
+        var topic = await Disks.CreateTopicAsync(broker, client, "t");
+        var partition = Disks.PartitionsIn(broker, "t", _disks.A)[0];
+        for (var i = 0; i < 20; i++)
+            await topic.ProduceAsync(Batches.Of(new string('x', 200_000)), partition: partition);
+        await ThrottleAsync(client, "1000");
+        Assert.Equal(ErrorCode.None, await AlterAsync(client, "t", partition, _disks.B));
+        await TestNetwork.Eventually(
+            () => broker.State.Logs.Moves.Futures.Any(static f => f.LogEndOffset > 0), "the copy has begun");
+        return (topic, partition);
     }
 
     private static async Task<TestTopic> TopicAsync(ProtocolClient client, string name) =>

@@ -216,7 +216,8 @@ public sealed class FailedDirectoryTests : IDisposable
         }
     }
 
-    private static async Task EveryApiSaysStorageErrorAsync(
+    /// <summary>Asks for a partition that is offline in every way.</summary>
+    internal static async Task EveryApiSaysStorageErrorAsync(
         ProtocolClient client, TestTopic topic, int partition, bool isKnown = true)
     {
         var produced = await topic.ProduceAsync(Batches.Of("v"), partition: partition);

@@ -66,13 +66,17 @@ internal static class CleaningSample
 
     /// <summary>All batches from the start, with what is in them.</summary>
     public static List<(RecordBatchHeader Header, List<SeenRecord> Records)> ReadBatches(
-        this TestStorage storage, int maxBytes = 1 << 20)
+        this TestStorage storage, int maxBytes = 1 << 20) => storage.Log.ReadBatches(maxBytes);
+
+    /// <summary>All batches from the start, with what is in them.</summary>
+    public static List<(RecordBatchHeader Header, List<SeenRecord> Records)> ReadBatches(
+        this PartitionLog log, int maxBytes = 1 << 20)
     {
         var all = new List<(RecordBatchHeader, List<SeenRecord>)>();
-        var next = storage.Log.LogStartOffset;
-        while (next < storage.Log.LogEndOffset)
+        var next = log.LogStartOffset;
+        while (next < log.LogEndOffset)
         {
-            var result = storage.Log.Read(next, maxBytes, long.MaxValue, minOneMessage: true);
+            var result = log.Read(next, maxBytes, long.MaxValue, minOneMessage: true);
             using var records = result.Records;
             if (records.IsEmpty)
                 break;
@@ -82,7 +86,7 @@ internal static class CleaningSample
                 var batch = rest.Slice(0, header.SizeInBytes);
                 Assert.True(RecordBatches.HasValidCrc(batch));
                 Assert.True(header.LastOffset >= next, "a batch came twice");
-                all.Add((header, [.. Records(batch).Where(r => r.Offset >= storage.Log.LogStartOffset)]));
+                all.Add((header, [.. Records(batch).Where(r => r.Offset >= log.LogStartOffset)]));
                 next = header.NextOffset;
                 rest = rest.Slice(header.SizeInBytes);
             }
@@ -93,13 +97,20 @@ internal static class CleaningSample
 
     /// <summary>The records of data, in order; those of aborted transactions too when they are still there.</summary>
     public static List<SeenRecord> ReadAll(this TestStorage storage) =>
-        [.. storage.ReadBatches().Where(static b => !b.Header.IsControl).SelectMany(static b => b.Records)];
+        storage.Log.ReadAll();
+
+    /// <summary>The records of data, in order.</summary>
+    public static List<SeenRecord> ReadAll(this PartitionLog log) =>
+        [.. log.ReadBatches().Where(static b => !b.Header.IsControl).SelectMany(static b => b.Records)];
 
     /// <summary>The newest value of each key, as a consumer that reads everything has it at the end.</summary>
-    public static SortedDictionary<string, string> ReadTable(this TestStorage storage)
+    public static SortedDictionary<string, string> ReadTable(this TestStorage storage) => storage.Log.ReadTable();
+
+    /// <summary>The newest value of each key, as a consumer that reads everything has it at the end.</summary>
+    public static SortedDictionary<string, string> ReadTable(this PartitionLog log)
     {
         var table = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var record in storage.ReadAll())
+        foreach (var record in log.ReadAll())
         {
             if (record.Value is null)
                 table.Remove(record.Key!);

@@ -70,19 +70,7 @@ public sealed class MoveCrashTests
     [Fact]
     public void A_source_that_comes_back_after_the_move_is_not_served_again()
     {
-        var files = new FaultInjectingFileSystem(new PhysicalFileSystem()) { CanFlushAll = false };
-        using var dirs = new TwoDirectories(files, Config);
-        Fill(dirs);
-        // Its directory cannot be renamed: the source stays there under its name.
-        files.Fault = (operation, path) =>
-            operation == FileOperation.Rename && path == dirs.PathOf("a/orders-0") ? new IOException("injected") : null;
-        dirs.Move(dirs.B);
-        files.Fault = null;
-        Assert.True(dirs.A.IsOffline);
-        Assert.Equal(2, dirs.Currents().Count);
-        dirs.Append(4, leaderEpoch: 1);
-        var expected = dirs.Records();
-        dirs.Manager.Close(-1);
+        using var dirs = MovedWithSourceLeft(out var expected);
         CheckReopened(dirs, expected, "the source is back");
         Assert.Single(dirs.Strays());
     }
@@ -90,17 +78,7 @@ public sealed class MoveCrashTests
     [Fact]
     public void A_source_that_is_back_without_the_target_is_left_alone()
     {
-        var files = new FaultInjectingFileSystem(new PhysicalFileSystem()) { CanFlushAll = false };
-        using var dirs = new TwoDirectories(files, Config);
-        Fill(dirs);
-        files.Fault = (operation, path) =>
-            operation == FileOperation.Rename && path == dirs.PathOf("a/orders-0") ? new IOException("injected") : null;
-        dirs.Move(dirs.B);
-        files.Fault = null;
-        dirs.Append(4, leaderEpoch: 1);
-        var expected = dirs.Records();
-        dirs.Manager.Close(-1);
-
+        using var dirs = MovedWithSourceLeft(out var expected);
         Directory.Move(dirs.PathOf("b"), dirs.PathOf("away"));
         File.WriteAllText(dirs.PathOf("b"), "");
         dirs.Open();
@@ -113,6 +91,24 @@ public sealed class MoveCrashTests
         File.Delete(dirs.PathOf("b"));
         Directory.Move(dirs.PathOf("away"), dirs.PathOf("b"));
         CheckReopened(dirs, expected, "both are back");
+    }
+
+    /// <summary>A log moved from a to b, and closed; the source could not be renamed, and stays under its name.</summary>
+    private static TwoDirectories MovedWithSourceLeft(out List<(long, long)> expected)
+    {
+        var files = new FaultInjectingFileSystem(new PhysicalFileSystem()) { CanFlushAll = false };
+        var dirs = new TwoDirectories(files, Config);
+        Fill(dirs);
+        files.Fault = (operation, path) =>
+            operation == FileOperation.Rename && path == dirs.PathOf("a/orders-0") ? new IOException("injected") : null;
+        dirs.Move(dirs.B);
+        files.Fault = null;
+        Assert.True(dirs.A.IsOffline);
+        Assert.Equal(2, dirs.Currents().Count);
+        dirs.Append(4, leaderEpoch: 1);
+        expected = dirs.Records();
+        dirs.Manager.Close(-1);
+        return dirs;
     }
 
     private static void AtEveryOperation(bool cutPower)

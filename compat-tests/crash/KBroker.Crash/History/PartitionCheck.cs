@@ -85,13 +85,15 @@ internal sealed class PartitionCheck(
         }
     }
 
-    /// <summary>The records of one producer are in the order in which it sent them.</summary>
+    /// <summary>
+    /// The records of one producer are in the order in which it sent them, but for those that it gave up.
+    /// </summary>
     private void CheckOrder()
     {
         var last = new Dictionary<int, (int Sequence, long Offset)>();
         foreach (var record in found.Records)
         {
-            if (record.Id is not { } id)
+            if (record.Id is not { } id || (sent.TryGetValue(id, out var original) && original.IsGivenUp))
                 continue;
             if (last.TryGetValue(id.Producer, out var before) && before.Sequence >= id.Sequence
                 && before.Offset != record.Offset)

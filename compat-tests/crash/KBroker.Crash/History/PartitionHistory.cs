@@ -34,6 +34,16 @@ internal sealed class SentRecord
 
     /// <summary>Its offset by the acknowledgement; -1 while there is none.</summary>
     public long AckedOffset { get; set; } = -1;
+
+    /// <summary>
+    /// Its producer, one that never sends again, has given it up. The request may lie in a socket that the broker reads
+    /// only later, behind what the producer has sent since then by another connection.
+    /// </summary>
+    public bool IsGivenUp
+    {
+        get => Volatile.Read(ref field);
+        set => Volatile.Write(ref field, value);
+    }
 }
 
 /// <summary>

@@ -146,6 +146,7 @@ internal sealed class ProducerLoad : IDisposable
 
     private void Delivered(PartitionHistory history, SentRecord record, DeliveryReport<byte[], byte[]> report)
     {
+        record.IsGivenUp = report.Error.IsError;
         Interlocked.Decrement(ref _outstanding);
         if (!report.Error.IsError)
         {

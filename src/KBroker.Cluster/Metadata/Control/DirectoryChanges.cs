@@ -7,6 +7,7 @@ namespace KBroker.Cluster.Metadata.Control;
 internal static class DirectoryChanges
 {
     private const short RegistrationChangeWithDirectories = 2;
+    private const short RegistrationChangeWithCordoned = 3;
 
     /// <summary>A broker says in which directories its replicas lie.</summary>
     public static Change<AssignReplicasToDirsResponse> Assign(ControlState state, AssignReplicasToDirsRequest request)
@@ -49,11 +50,7 @@ internal static class DirectoryChanges
     public static List<MetadataRecord> Fail(
         ControlState state, int brokerId, long epoch, IReadOnlyCollection<Uuid> failed)
     {
-        if (!state.Image.Brokers.TryGetValue(brokerId, out var broker))
-            throw new ControllerException(ErrorCode.BrokerIdNotRegistered, $"Broker {brokerId} is not registered.");
-        if (broker.Epoch != epoch)
-            throw new ControllerException(ErrorCode.StaleBrokerEpoch,
-                $"Broker {brokerId} has epoch {broker.Epoch}, not {epoch}.");
+        var broker = Registered(state, brokerId, epoch);
         var rest = broker.LogDirs.RemoveAll(failed.Contains);
         // A registration without any directory would say that the broker knows of none.
         if (!state.Versions.HasDirectories || rest.Length == broker.LogDirs.Length || rest.IsEmpty)
@@ -76,6 +73,26 @@ internal static class DirectoryChanges
         };
         records.Add(new(change, RegistrationChangeWithDirectories));
         return records;
+    }
+
+    /// <summary>The record for the directories of a broker that take no new replicas.</summary>
+    /// <param name="state">What the change builds on.</param>
+    /// <param name="brokerId">The broker.</param>
+    /// <param name="epoch">Its epoch.</param>
+    /// <param name="cordoned">All that are cordoned now.</param>
+    public static List<MetadataRecord> Cordon(
+        ControlState state, int brokerId, long epoch, IReadOnlyCollection<Uuid> cordoned)
+    {
+        var broker = Registered(state, brokerId, epoch);
+        if (!state.Versions.HasCordonedDirectories || (broker.CordonedLogDirs ?? []).ToHashSet().SetEquals(cordoned))
+            return [];
+        var change = new BrokerRegistrationChangeRecord
+        {
+            BrokerId = brokerId,
+            BrokerEpoch = epoch,
+            CordonedLogDirs = [.. cordoned],
+        };
+        return [new(change, RegistrationChangeWithCordoned)];
     }
 
     /// <summary>
@@ -110,6 +127,16 @@ internal static class DirectoryChanges
         state.Image.Brokers.TryGetValue(brokerId, out var broker)
         && broker is { Fenced: false, InControlledShutdown: false }
         && DirectoryIds.IsOnline(partition.DirectoryOf(brokerId), broker.LogDirs);
+
+    private static BrokerRegistration Registered(ControlState state, int brokerId, long epoch)
+    {
+        if (!state.Image.Brokers.TryGetValue(brokerId, out var broker))
+            throw new ControllerException(ErrorCode.BrokerIdNotRegistered, $"Broker {brokerId} is not registered.");
+        return broker.Epoch == epoch
+            ? broker
+            : throw new ControllerException(ErrorCode.StaleBrokerEpoch,
+                $"Broker {brokerId} has epoch {broker.Epoch}, not {epoch}.");
+    }
 
     private static ErrorCode AssignOne(
         ControlState state, BrokerRegistration broker, Uuid directory, Uuid topicId, int index,

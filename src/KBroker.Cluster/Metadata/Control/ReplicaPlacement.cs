@@ -16,7 +16,7 @@ internal static class ReplicaPlacement
         var brokers = state.Image.Brokers.Values.Where(b => !b.Fenced && !IsCordoned(b)).Select(b => b.Id).ToArray();
         if (brokers.Length == 0)
             throw new RefusedException(ErrorCode.InvalidReplicationFactor,
-                $"Unable to replicate the partition {replicationFactor} time(s): All brokers are currently fenced or "
+                $"Unable to replicate the partition {replicationFactor} time(s): All brokers are currently fenced, or "
                 + "have all their log directories cordoned.");
         if (replicationFactor > brokers.Length)
             throw new RefusedException(ErrorCode.InvalidReplicationFactor,
