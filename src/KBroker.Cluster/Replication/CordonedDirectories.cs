@@ -61,7 +61,7 @@ public sealed class CordonedDirectories(LogManager logs, ConfigView configs, int
         }
     }
 
-    /// <summary>One after the other, each with what holds when it is sent, so that the last one tells the truth.</summary>
+    /// <summary>One after the other, each with what holds when it is sent: the last one tells the truth.</summary>
     private void Tell()
     {
         if (_controller is { } controller)

@@ -16,7 +16,8 @@ namespace KBroker.Server.Handlers;
 /// A request for another directory replaces one that runs, a request for the directory of the replica ends it. For a
 /// partition that is not here yet the directory is remembered, and the answer is REPLICA_NOT_AVAILABLE, or
 /// UNKNOWN_TOPIC_OR_PARTITION where there is no such topic. LOG_DIR_NOT_FOUND is a path that is not in <c>log.dirs</c>,
-/// letter for letter; INVALID_REPLICA_ASSIGNMENT one that is cordoned. A topic whose name leaves no room for the copy's suffix is INVALID_TOPIC_EXCEPTION.
+/// letter for letter; INVALID_REPLICA_ASSIGNMENT one that is cordoned. A topic whose name leaves no room for the copy's
+/// suffix is INVALID_TOPIC_EXCEPTION.
 /// </remarks>
 /// <param name="moves">Moves them.</param>
 /// <param name="metadata">The metadata, for topics without a replica here.</param>

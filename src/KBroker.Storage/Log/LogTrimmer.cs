@@ -127,7 +127,7 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         state.Epochs.TruncateFromStart(state.AnnouncedStartOffset);
     }
 
-    /// <summary>Readers begin at the announced start from now on. Truncation may have taken it back meanwhile.</summary>
+    /// <summary>Readers begin at the announced start from now on; a truncation may have taken it back.</summary>
     private void MoveStart()
     {
         lock (state.Lock)

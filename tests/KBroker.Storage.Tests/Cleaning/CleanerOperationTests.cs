@@ -6,7 +6,7 @@ using KBroker.Storage.Segments;
 
 namespace KBroker.Storage.Tests.Cleaning;
 
-/// <summary>What an operator has of compaction: its instruments and its switch; and segments that grew too far.</summary>
+/// <summary>Instruments and switch of compaction; and segments that grew too far.</summary>
 public sealed class CleanerOperationTests
 {
     [Fact]

@@ -93,7 +93,7 @@ public sealed class MoveCrashTests
         CheckReopened(dirs, expected, "both are back");
     }
 
-    /// <summary>A log moved from a to b, and closed; the source could not be renamed, and stays under its name.</summary>
+    /// <summary>A log moved from a to b, and closed; the source could not be renamed, and is there still.</summary>
     private static TwoDirectories MovedWithSourceLeft(out List<(long, long)> expected)
     {
         var files = new FaultInjectingFileSystem(new PhysicalFileSystem()) { CanFlushAll = false };
