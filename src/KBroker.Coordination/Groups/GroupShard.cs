@@ -1,6 +1,7 @@
 using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Groups.Consumer;
+using KBroker.Coordination.Groups.Consumer.State;
 using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
@@ -21,7 +22,7 @@ internal sealed class GroupShard : ICoordinatorState
         Groups = new GroupMap();
         Offsets = new OffsetStore(options, Groups);
         Classic = new ClassicGroups(options, Groups, Offsets);
-        Consumer = new ConsumerGroups(options, Groups, Offsets);
+        Consumer = new ConsumerGroups(options, Groups, Classic);
     }
 
     /// <summary>All groups.</summary>
@@ -38,7 +39,8 @@ internal sealed class GroupShard : ICoordinatorState
 
     /// <summary>Who serves the classic protocol's requests to a group.</summary>
     /// <param name="groupId">The group, whether or not it exists.</param>
-    public IClassicProtocol ClassicProtocolOf(string groupId) => Classic;
+    public IClassicProtocol ClassicProtocolOf(string groupId) =>
+        Groups.Find(groupId) is ConsumerGroup { IsEmpty: false } ? Consumer.ClassicMembers : Classic;
 
     /// <inheritdoc/>
     public void Replay(in ReplayContext context, IRecordMessage key, IRecordMessage? value)

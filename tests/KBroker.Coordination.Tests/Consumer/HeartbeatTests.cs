@@ -10,12 +10,12 @@ namespace KBroker.Coordination.Tests.Consumer;
 public sealed class HeartbeatTests
 {
     [Fact]
-    public void The_first_member_gets_everything_at_epoch_one_and_the_records_stand_in_kafkas_order()
+    public void The_first_member_gets_everything_at_epoch_two_and_the_records_stand_in_kafkas_order()
     {
         var driver = Create();
         driver.Create("t", 3);
         var answer = driver.Join("a", ["t"]);
-        Assert.Equal((ErrorCode.None, "a", 1, 5000), (
+        Assert.Equal((ErrorCode.None, "a", 2, 5000), (
             answer.ErrorCode, answer.MemberId, answer.MemberEpoch, answer.HeartbeatIntervalMs));
         Assert.Equal("0,1,2", answer.Show("t"));
         Assert.Equal("Stable", driver.Group().StateName);
@@ -31,7 +31,7 @@ public sealed class HeartbeatTests
         var records = driver.Log.Count;
         var answer = driver.Beat("a");
         Assert.Null(answer.Assignment);
-        Assert.Equal(1, answer.MemberEpoch);
+        Assert.Equal(2, answer.MemberEpoch);
         Assert.Equal(records, driver.Log.Count);
     }
 
@@ -44,14 +44,14 @@ public sealed class HeartbeatTests
 
         // b waits, at the new epoch, for what a still owns.
         var joined = driver.Join("b", ["t"]);
-        Assert.Equal(2, joined.MemberEpoch);
+        Assert.Equal(3, joined.MemberEpoch);
         Assert.Equal("", joined.Show("t"));
         Assert.Equal(MemberState.UnreleasedPartitions, driver.Group().Members["b"].State);
         Assert.Equal("Reconciling", driver.Group().StateName);
 
         // a is told to keep two, at its old epoch.
         var told = driver.Beat("a", Own("t", 0, 1, 2, 3));
-        Assert.Equal(1, told.MemberEpoch);
+        Assert.Equal(2, told.MemberEpoch);
         Assert.Equal(2, told.Show("t").Split(',').Length);
         Assert.Equal(MemberState.UnrevokedPartitions, driver.Group().Members["a"].State);
 
@@ -60,7 +60,7 @@ public sealed class HeartbeatTests
         Assert.Null(driver.Beat("b", []).Assignment);
 
         var kept = told.Show("t").Split(',').Select(int.Parse).ToArray();
-        Assert.Equal(2, driver.Beat("a", Own("t", kept)).MemberEpoch);
+        Assert.Equal(3, driver.Beat("a", Own("t", kept)).MemberEpoch);
         var got = driver.Beat("b", []).Show("t").Split(',').Select(int.Parse);
         Assert.Equal([0, 1, 2, 3], kept.Concat(got).Order());
         Assert.Equal("Stable", driver.Group().StateName);
@@ -126,21 +126,21 @@ public sealed class HeartbeatTests
         driver.Create("t", 2);
         driver.Join("a", ["t"]);
         var greater = Refused(ErrorCode.FencedMemberEpoch, () => driver.Heartbeat(
-            new() { GroupId = "g", MemberId = "a", MemberEpoch = 2 }));
+            new() { GroupId = "g", MemberId = "a", MemberEpoch = 3 }));
         Assert.Equal(
-            "The consumer group member has a greater member epoch (2) than the one known by the group " +
-            "coordinator (1). The member must abandon all its partitions and rejoin.", greater.ClientMessage);
+            "The consumer group member has a greater member epoch (3) than the one known by the group " +
+            "coordinator (2). The member must abandon all its partitions and rejoin.", greater.ClientMessage);
         driver.Join("b", ["t"]);
         driver.Settle();
 
         // The epoch before is accepted from who owns nothing but what it was assigned: the answer may be lost.
-        Assert.Equal(2, driver.Group().Members["a"].MemberEpoch);
+        Assert.Equal(3, driver.Group().Members["a"].MemberEpoch);
         var owned = OwnedOf(driver.Group().Members["a"]);
-        driver.Heartbeat(new() { GroupId = "g", MemberId = "a", MemberEpoch = 1, TopicPartitions = owned });
+        driver.Heartbeat(new() { GroupId = "g", MemberId = "a", MemberEpoch = 2, TopicPartitions = owned });
         Refused(ErrorCode.FencedMemberEpoch, () => driver.Heartbeat(
-            new() { GroupId = "g", MemberId = "a", MemberEpoch = 1, TopicPartitions = Own("t", 0, 1) }));
+            new() { GroupId = "g", MemberId = "a", MemberEpoch = 2, TopicPartitions = Own("t", 0, 1) }));
         Refused(ErrorCode.FencedMemberEpoch, () => driver.Heartbeat(
-            new() { GroupId = "g", MemberId = "a", MemberEpoch = 1 }));
+            new() { GroupId = "g", MemberId = "a", MemberEpoch = 2 }));
     }
 
     [Fact]
@@ -151,7 +151,7 @@ public sealed class HeartbeatTests
         driver.Join("a", ["t"]);
         var records = driver.Log.Count;
         var answer = driver.Join("a", ["t"]);
-        Assert.Equal((1, "0,1"), (answer.MemberEpoch, answer.Show("t")));
+        Assert.Equal((2, "0,1"), (answer.MemberEpoch, answer.Show("t")));
         Assert.Equal(records, driver.Log.Count);
     }
 
@@ -202,13 +202,13 @@ public sealed class HeartbeatTests
         {
             GroupId = "g",
             MemberId = "a",
-            MemberEpoch = 1,
+            MemberEpoch = 2,
             SubscribedTopicNames = ["u"],
             TopicPartitions = Own("t", 0),
         });
-        Assert.Equal((1, ""), (answer.MemberEpoch, answer.Show("u")));
+        Assert.Equal((2, ""), (answer.MemberEpoch, answer.Show("u")));
         answer = driver.Beat("a", []);
-        Assert.Equal((2, "0"), (answer.MemberEpoch, answer.Show("u")));
+        Assert.Equal((3, "0"), (answer.MemberEpoch, answer.Show("u")));
     }
 
     [Fact]
@@ -221,14 +221,14 @@ public sealed class HeartbeatTests
 
         // b is a member at the last assignment's epoch, which knows nothing of it.
         var joined = driver.Join("b", ["t"]);
-        Assert.Equal((1, ""), (joined.MemberEpoch, joined.Show("t")));
+        Assert.Equal((2, ""), (joined.MemberEpoch, joined.Show("t")));
         Assert.Equal("Assigning", driver.Group().StateName);
         driver.Advance(999);
         driver.Beat("a", Own("t", 0, 1));
-        Assert.Equal(1, driver.Group().AssignmentEpoch);
+        Assert.Equal(2, driver.Group().AssignmentEpoch);
         driver.Advance(1);
         driver.Beat("a", Own("t", 0, 1));
-        Assert.Equal(2, driver.Group().AssignmentEpoch);
+        Assert.Equal(3, driver.Group().AssignmentEpoch);
         driver.Settle();
         Assert.Equal("Stable", driver.Group().StateName);
     }
@@ -256,19 +256,19 @@ public sealed class HeartbeatTests
     {
         var driver = Create();
         driver.Join("a", ["t"]);
-        Assert.Equal(1, driver.Group().GroupEpoch);
+        Assert.Equal(2, driver.Group().GroupEpoch);
         driver.Create("t", 1);
         Assert.Equal("0", driver.Beat("a", []).Show("t"));
         driver.Grow("t", 3);
         Assert.Equal("0,1,2", driver.Beat("a", Own("t", 0)).Show("t"));
-        Assert.Equal(3, driver.Group().GroupEpoch);
+        Assert.Equal(4, driver.Group().GroupEpoch);
         driver.Create("unrelated", 1);
         driver.Beat("a", Own("t", 0, 1, 2));
-        Assert.Equal(3, driver.Group().GroupEpoch);
+        Assert.Equal(4, driver.Group().GroupEpoch);
         driver.Delete("t");
         driver.Beat("a", Own("t", 0, 1, 2));
         driver.Beat("a", []);
-        Assert.Equal((4, 0L), (driver.Group().GroupEpoch, driver.Group().MetadataHash));
+        Assert.Equal((5, 0L), (driver.Group().GroupEpoch, driver.Group().MetadataHash));
         Assert.True(driver.Group().Members["a"].Assigned.IsEmpty);
     }
 

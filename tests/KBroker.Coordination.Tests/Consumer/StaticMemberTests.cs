@@ -21,9 +21,9 @@ public sealed class StaticMemberTests
         Assert.Equal("8", driver.Kinds(records));
         records = driver.Log.Count;
         var back = driver.Join("c", ["t"], instance: "i");
-        Assert.Equal((2, had), (back.MemberEpoch, back.Show("t")));
+        Assert.Equal((3, had), (back.MemberEpoch, back.Show("t")));
         Assert.Equal("-8 -7 -5 5 7 8 8", driver.Kinds(records));
-        Assert.Equal((2, "Stable"), (driver.Group().GroupEpoch, driver.Group().StateName));
+        Assert.Equal((3, "Stable"), (driver.Group().GroupEpoch, driver.Group().StateName));
         Assert.Equal(["b", "c"], driver.Group().Members.Keys.Order());
         Assert.Null(driver.Beat("b").Assignment);
     }

@@ -1,7 +1,8 @@
 using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
+using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Groups.Consumer.Migration;
 using KBroker.Coordination.Groups.Consumer.State;
-using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol.Messages;
 
@@ -17,19 +18,31 @@ internal sealed class ConsumerGroups
     /// <summary>Creates the service of a shard.</summary>
     /// <param name="options">Configs, ids, log.</param>
     /// <param name="groups">The groups of the shard.</param>
-    /// <param name="offsets">Their offsets.</param>
-    public ConsumerGroups(GroupShardOptions options, GroupMap groups, OffsetStore offsets)
+    /// <param name="classic">The classic groups, which become consumer groups and come out of them.</param>
+    public ConsumerGroups(GroupShardOptions options, GroupMap groups, ClassicGroups classic)
     {
-        ArgumentNullException.ThrowIfNull(offsets);
         _groups = groups;
         _replay = new ConsumerReplay(groups);
         Services = new ConsumerGroupServices(options, groups);
+        var conversion = new GroupConversion(options, groups, classic, Services.Hashes, Services.Removal);
+        Services.Upgrade = conversion.Upgrade;
+        Services.Removal.Downgrade = (turn, group, leaving) =>
+        {
+            if (!conversion.MayDowngrade(group, leaving))
+                return false;
+            conversion.Downgrade(turn, group, leaving, "the last member of the consumer protocol left");
+            return true;
+        };
+        ClassicMembers = new ClassicMembers(groups, Services, conversion);
         _heartbeats = new ConsumerHeartbeats(groups, Services);
         Description = new ConsumerGroupDescription(groups, Services.Targets.Assignors);
     }
 
     /// <summary>What the requests are made of.</summary>
     internal ConsumerGroupServices Services { get; }
+
+    /// <summary>Serves the classic protocol to members of consumer groups.</summary>
+    internal IClassicProtocol ClassicMembers { get; }
 
     /// <summary>Describes groups.</summary>
     internal ConsumerGroupDescription Description { get; }

@@ -33,7 +33,8 @@ internal sealed class ConsumerHeartbeats(GroupMap groups, ConsumerGroupServices 
         RegexSubscriptions.Check(known as ConsumerGroup, message.SubscribedTopicRegex);
         var group = known as ConsumerGroup ?? services.Replace(turn, message.GroupId, known);
         var settings = services.SettingsOf(group);
-        CheckSize(group, message.MemberId, settings.MaxSize);
+        if (!group.Members.ContainsKey(message.MemberId))
+            CheckSize(group.Members.Count, settings.MaxSize);
 
         var memberId = message.MemberId.Length == 0 ? services.NewMemberId() : message.MemberId;
         var owned = Owned(message.TopicPartitions);
@@ -43,13 +44,12 @@ internal sealed class ConsumerHeartbeats(GroupMap groups, ConsumerGroupServices 
     }
 
     /// <summary>Refuses one member more than a group may have.</summary>
-    /// <param name="group">The group.</param>
-    /// <param name="memberId">Who comes.</param>
+    /// <param name="size">The members it has without the one that comes.</param>
     /// <param name="maxSize"><c>group.consumer.max.size</c>.</param>
     /// <exception cref="CoordinatorException">GROUP_MAX_SIZE_REACHED.</exception>
-    public static void CheckSize(ConsumerGroup group, string memberId, int maxSize)
+    public static void CheckSize(int size, int maxSize)
     {
-        if (group.Members.Count >= maxSize && !group.Members.ContainsKey(memberId))
+        if (size >= maxSize)
         {
             throw new CoordinatorException(ErrorCode.GroupMaxSizeReached, string.Create(
                 CultureInfo.InvariantCulture,
@@ -70,7 +70,7 @@ internal sealed class ConsumerHeartbeats(GroupMap groups, ConsumerGroupServices 
         }
 
         var regex = services.Regexes.Update(turn, group, before, after, settings, mayDescribe);
-        var mustBump = group.GroupEpoch == 0 || namesChanged || regex == RegexChange.ChangedAndResolved;
+        var mustBump = namesChanged || regex == RegexChange.ChangedAndResolved;
         services.RefreshEpoch(turn, group, mustBump);
         services.Targets.Update(turn, group, settings.AssignmentIntervalMs);
         var current = services.Reconcile(turn, group, memberId, namesChanged || regex != RegexChange.None, owned);

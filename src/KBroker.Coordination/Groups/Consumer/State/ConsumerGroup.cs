@@ -40,14 +40,14 @@ internal sealed class ConsumerGroup(string groupId) : Group(groupId)
     /// <inheritdoc/>
     public override bool IsEmpty => _members.Count == 0;
 
-    /// <summary>Grows with every change that asks for a new assignment.</summary>
-    public int GroupEpoch { get; set; }
+    /// <summary>Grows with every change that asks for a new assignment. A new group has 1, without a record.</summary>
+    public int GroupEpoch { get; set; } = 1;
 
     /// <summary>The hash of the metadata of all subscribed topics, as of <see cref="GroupEpoch"/>.</summary>
     public long MetadataHash { get; set; }
 
     /// <summary>The group epoch that the target assignment was made for; -1 when there is none.</summary>
-    public int AssignmentEpoch { get; set; }
+    public int AssignmentEpoch { get; set; } = 1;
 
     /// <summary>When it was made, epoch milliseconds; 0 for long ago.</summary>
     public long AssignmentTimestampMs { get; set; }

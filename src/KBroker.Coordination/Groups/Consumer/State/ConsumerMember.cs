@@ -49,7 +49,7 @@ internal sealed record ConsumerMember
     public string[] Topics { get; init; } = [];
 
     /// <summary>The regular expression that it subscribes to; null or empty for none.</summary>
-    public string? Regex { get; init; }
+    public string? Regex { get; init; } = "";
 
     /// <summary>Milliseconds that it may take to give up partitions; -1 before it said so.</summary>
     public int RebalanceTimeoutMs { get; init; } = -1;

@@ -94,6 +94,10 @@ internal sealed class PartitionAssignment : IEquatable<PartitionAssignment>
         return index < 0 || topic.Epochs.Length == 0 ? null : topic.Epochs[index];
     }
 
+    /// <summary>The same partitions without epochs, as a target has them.</summary>
+    public PartitionAssignment WithoutEpochs() =>
+        IsEmpty ? Empty : new([.. _topics.Select(static topic => topic with { Epochs = [] })]);
+
     /// <summary>The same partitions, all assigned with one epoch.</summary>
     /// <param name="epoch">The epoch.</param>
     public PartitionAssignment WithEpoch(int epoch)
