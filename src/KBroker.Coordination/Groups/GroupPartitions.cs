@@ -5,7 +5,8 @@ public static class GroupPartitions
 {
     /// <summary>
     /// The hash that Kafka's clients and brokers share: Java's hash of a string (s[0]*31^(n-1) + ... + s[n-1] over
-    /// UTF-16 units, wrapping at 32 bits) without its sign bit, modulo the number of partitions.
+    /// UTF-16 units, wrapping at 32 bits), its absolute value (0 for the one that has none), modulo the number of
+    /// partitions. Apache Kafka does not clear the sign bit here, as its producers do for keys.
     /// </summary>
     /// <param name="groupId">The group.</param>
     /// <param name="partitionCount">Partitions of the topic; at least 1.</param>
@@ -17,6 +18,6 @@ public static class GroupPartitions
         var hash = 0;
         foreach (var unit in groupId)
             hash = unchecked((31 * hash) + unit);
-        return (hash & int.MaxValue) % partitionCount;
+        return (hash == int.MinValue ? 0 : Math.Abs(hash)) % partitionCount;
     }
 }

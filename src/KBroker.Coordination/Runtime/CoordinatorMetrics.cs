@@ -15,7 +15,6 @@ public sealed class CoordinatorMetrics : IDisposable
     private readonly Histogram<double> _loadTime;
     private readonly Histogram<double> _queueTime;
     private readonly Histogram<double> _processingTime;
-    private readonly Histogram<double> _flushTime;
 
     /// <summary>Creates the instruments of one broker.</summary>
     /// <param name="factory">Makes the meter; null for one without a container.</param>
@@ -28,8 +27,6 @@ public sealed class CoordinatorMetrics : IDisposable
             "event-queue-time-ms", "ms", "How long a step waited in its shard's mailbox.");
         _processingTime = _meter.CreateHistogram<double>(
             "event-processing-time-ms", "ms", "Time of one drain of a mailbox, the append included.");
-        _flushTime = _meter.CreateHistogram<double>(
-            "event-purgatory-time-ms", "ms", "From an append until it is replicated and on stable storage.");
     }
 
     /// <summary>Ends the instruments.</summary>
@@ -53,8 +50,4 @@ public sealed class CoordinatorMetrics : IDisposable
     internal bool MeasuresDrains => _processingTime.Enabled;
 
     internal void Drained(TimeSpan elapsed) => _processingTime.Record(elapsed.TotalMilliseconds);
-
-    internal bool MeasuresAcknowledgements => _flushTime.Enabled;
-
-    internal void Acknowledged(TimeSpan elapsed) => _flushTime.Record(elapsed.TotalMilliseconds);
 }
