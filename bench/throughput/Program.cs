@@ -36,6 +36,12 @@ try
         case "acks":
             new AcksRun(settings).Run();
             return 0;
+        case "replay":
+            new ReplayRun(settings).Run();
+            return 0;
+        case "commits":
+            new CommitsRun(settings).Run();
+            return 0;
         case "crossover":
             new CrossoverRun(settings).Run();
             return 0;

@@ -15,6 +15,8 @@ internal sealed record Settings
           open         many partitions: create, stop, start after a clean stop and after SIGKILL, descriptors, memory
           recovery     MB/s of a start after SIGKILL beside a plain read and the CRC-32C of the same bytes
           acks         acks=1, acks=all with and without the flush, raw write+fdatasync, for several loads
+          replay       seconds until the coordinator serves its groups again, beside a plain read of its log
+          commits      offset commits per second of 1, 16 and 128 committers
           crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           hold         starts the first target, prints port and pid, stops at end of input: for other tools
@@ -34,7 +36,8 @@ internal sealed record Settings
           --answers 20000                 answers of a connection of 16 KB, fewer of larger ones (crossover)
           --sizes 2,4,8,...,256           KB of an answer (crossover)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
-          --seconds 3                     time of one measurement (acks)
+          --records 1000000               committed offsets in the log (replay)
+          --seconds 3                     time of one measurement (commits, acks)
           --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger')
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
@@ -57,6 +60,7 @@ internal sealed record Settings
     internal int Answers { get; init; } = 20_000;
     internal int[] Kilobytes { get; init; } = [2, 4, 8, 16, 32, 64, 96, 128, 192, 256];
     internal int LingerBytes { get; init; } = 256 * 1024;
+    internal int Records { get; init; } = 1_000_000;
     internal int Seconds { get; init; } = 3;
     internal string Load { get; init; } = "";
     internal int Rounds { get; init; } = 3;
@@ -113,6 +117,7 @@ internal sealed record Settings
         "--answers" => this with { Answers = Number(value) },
         "--linger-kilobytes" => this with { LingerBytes = Number(value) * 1024 },
         "--load" => this with { Load = value },
+        "--records" => this with { Records = Number(value) },
         "--seconds" => this with { Seconds = Number(value) },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },
