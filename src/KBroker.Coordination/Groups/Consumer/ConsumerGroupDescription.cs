@@ -37,7 +37,8 @@ internal sealed class ConsumerGroupDescription(GroupMap groups, AssignorSet assi
             AssignmentEpoch = group.AssignmentEpoch,
             AssignorName = assignors.Preferred(group.Members.Values.Select(static m => m.ServerAssignor)).Name,
         };
-        foreach (var member in group.Members.Values)
+        // Kafka's order is that of its hash table. A fixed one is easier to read; its tests expect this one.
+        foreach (var member in group.Members.Values.OrderByDescending(static m => m.MemberId, StringComparer.Ordinal))
             described.Members.Add(Describe(group, member, image));
         return described;
     }

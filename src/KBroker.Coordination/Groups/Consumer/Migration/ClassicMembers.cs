@@ -45,7 +45,7 @@ internal sealed class ClassicMembers(GroupMap groups, ConsumerGroupServices serv
         }
 
         // Who has yet to give up partitions has joined already, and joins again when it has done so.
-        if (group.GroupEpoch > member.MemberEpoch && member.State != MemberState.UnrevokedPartitions)
+        if (group.AssignmentEpoch > member.MemberEpoch && member.State != MemberState.UnrevokedPartitions)
         {
             StartJoinTimeout(turn, group, member);
             turn.Send(reply, new SyncGroupResponse { ErrorCode = ErrorCode.RebalanceInProgress });
@@ -68,7 +68,10 @@ internal sealed class ClassicMembers(GroupMap groups, ConsumerGroupServices serv
         var group = (ConsumerGroup)groups.Find(request.GroupId)!;
         var member = Require(group, request.MemberId, request.GroupInstanceId, request.GenerationId);
         services.Removal.StartSession(turn, group, member.MemberId, member.Classic!.SessionTimeoutMs);
-        if (member.MemberEpoch >= group.GroupEpoch && member.State != MemberState.UnrevokedPartitions
+
+        // A target that had to wait for its interval: a group of classic members has no other heartbeat to make it.
+        services.Targets.Update(turn, group, services.SettingsOf(group).AssignmentIntervalMs);
+        if (member.MemberEpoch >= group.AssignmentEpoch && member.State != MemberState.UnrevokedPartitions
             && (member.State != MemberState.UnreleasedPartitions || WaitsForOthers(group, member)))
         {
             return ErrorCode.None;
