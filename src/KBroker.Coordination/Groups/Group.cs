@@ -1,5 +1,4 @@
 using KBroker.Coordination.Runtime;
-using KBroker.Protocol;
 
 namespace KBroker.Coordination.Groups;
 

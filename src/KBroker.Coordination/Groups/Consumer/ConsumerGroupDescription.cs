@@ -2,7 +2,6 @@ using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups.Consumer.Assignors;
 using KBroker.Coordination.Groups.Consumer.State;
 using KBroker.Protocol;
-using KBroker.Protocol.Messages;
 using Described = KBroker.Protocol.Messages.ConsumerGroupDescribeResponse;
 
 namespace KBroker.Coordination.Groups.Consumer;

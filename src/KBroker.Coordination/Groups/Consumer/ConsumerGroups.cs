@@ -1,4 +1,3 @@
-using KBroker.Cluster.Configuration;
 using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Groups.Consumer.Migration;
