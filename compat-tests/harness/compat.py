@@ -21,6 +21,14 @@ import traceback
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+# Groups of the consumer protocol whose coordinator misses the dead, and talks to the living, soon.
+QUICK_GROUPS = {
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.session.timeout.ms": "8000",
+    "group.consumer.min.heartbeat.interval.ms": "300",
+    "group.consumer.heartbeat.interval.ms": "300",
+    "group.consumer.assignment.interval.ms": "50",
+}
 START_SECONDS = 120
 STOP_SECONDS = 30
 

@@ -15,10 +15,11 @@ const snappy = require('snappyjs')
 const lz4 = require('lz4js')
 const xxh32 = require('lz4js/xxh32')
 const { ZstdCodec } = require('zstd-codec')
+const { test, run } = require('../harness/node-tests')
+const groupTests = require('./groups')
 
 const bootstrap = process.env.KBROKER_BOOTSTRAP
 const dataFolder = process.env.KBROKER_DATA
-const filters = (process.env.KBROKER_FILTER || '').split('\n').filter(Boolean)
 const kafka = new Kafka({ clientId: 'compat', brokers: [bootstrap], logLevel: logLevel.NOTHING, connectionTimeout: 20000, retry: { retries: 3 } })
 const admin = kafka.admin()
 
@@ -127,8 +128,6 @@ async function rejectsWith(type, action) {
 }
 
 const text = message => message.value && message.value.toString()
-const tests = []
-const test = (name, action) => tests.push({ name, action })
 
 for (const [name, compression] of [['none', 0], ['gzip', 1], ['snappy', 2], ['lz4', 3], ['zstd', 4]]) {
   test(`what is produced with a codec comes back [${name}]`, async () => {
@@ -279,30 +278,9 @@ test('errors have the codes of Kafka', async () => {
   })
 })
 
-async function main() {
+groupTests({ kafka, admin, createTopic, withProducer, text })
+
+run('kafkajs', async () => {
   zstd = await new Promise(resolve => ZstdCodec.run(codec => resolve(new codec.Simple())))
   await admin.connect()
-  let failed = 0
-  for (const { name, action } of tests) {
-    if (filters.length && !filters.some(f => name.includes(f))) continue
-    const started = Date.now()
-    let limit
-    try {
-      const late = new Promise((_, reject) => { limit = setTimeout(() => reject(new Error('not within 60 s')), 60000) })
-      await Promise.race([action(), late])
-      console.log(`ok ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`)
-    } catch (error) {
-      failed++
-      console.log(`FAIL ${name}\n    ${String(error.stack || error).replace(/\n/g, '\n    ')}`)
-    } finally {
-      clearTimeout(limit)
-    }
-  }
-  await admin.disconnect()
-  process.exit(failed ? 1 : 0)
-}
-
-main().catch(error => {
-  console.log(`FAIL kafkajs: ${error.stack || error}`)
-  process.exit(1)
-})
+}, () => admin.disconnect())

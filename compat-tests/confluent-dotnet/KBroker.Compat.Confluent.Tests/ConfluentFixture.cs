@@ -1,7 +1,9 @@
 using System.Runtime.InteropServices;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
+using KBroker.Compat.Confluent.Tests.Groups;
 using KBroker.Compat.Harness;
+using KBroker.Storm.Members;
 
 namespace KBroker.Compat.Confluent.Tests;
 
@@ -24,7 +26,7 @@ public sealed class ConfluentFixture : IAsyncLifetime
         SkipReason = CompatEnvironment.WhyNoBroker ?? WhyNoClient();
         if (SkipReason is not null)
             return;
-        _broker = await BrokerProcess.StartAsync("auto.create.topics.enable=false");
+        _broker = await BrokerProcess.StartAsync(["auto.create.topics.enable=false", .. GroupTest.QuickGroups]);
         _admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _broker.Bootstrap })
             .SetLogHandler((_, _) => { }).Build();
     }
@@ -83,6 +85,7 @@ public sealed class ConfluentFixture : IAsyncLifetime
             if (CompatEnvironment.LibrdkafkaPath is { } path)
                 NativeLibrary.SetDllImportResolver(typeof(Library).Assembly, (name, _, _) =>
                     name == "librdkafka" ? NativeLibrary.Load(path) : 0);
+            Librdkafka.Resolve(clientToo: false);
             Library.Load();
             return null;
         }

@@ -80,11 +80,7 @@ public sealed class BrokerProcess : IAsyncDisposable
     public static async Task<BrokerProcess> StartAsync(params string[] overrides)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("kbroker-compat-").FullName;
-        var (port, controllerPort) = BrokerSite.FreePorts();
-        var site = new BrokerSite(directory, port, controllerPort)
-        {
-            Settings = [.. Settings(directory, port, controllerPort), .. overrides],
-        };
+        var site = BrokerSite.Plain(directory, overrides);
         return await StartAsync(site, CompatEnvironment.TargetIsKafka, ownsDirectory: true);
     }
 
@@ -159,22 +155,6 @@ public sealed class BrokerProcess : IAsyncDisposable
 
         return broker;
     }
-
-    private static IEnumerable<string> Settings(string directory, int port, int controllerPort) =>
-    [
-        "process.roles=broker,controller",
-        "node.id=1",
-        $"controller.quorum.voters=1@127.0.0.1:{controllerPort}",
-        $"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllerPort}",
-        $"advertised.listeners=PLAINTEXT://127.0.0.1:{port}",
-        "controller.listener.names=CONTROLLER",
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        $"log.dirs={Path.Combine(directory, "data")}",
-        "offsets.topic.replication.factor=1",
-        "transaction.state.log.replication.factor=1",
-        "transaction.state.log.min.isr=1",
-        "group.initial.rebalance.delay.ms=0",
-    ];
 
     private static ProcessStartInfo KBroker(string config) =>
         new(CompatEnvironment.KBrokerExecutable, ["serve", "--config", config])

@@ -29,6 +29,18 @@ public sealed record BrokerSite(string Directory, int Port, int ControllerPort)
 
     internal string PropertiesFile => Path.Combine(Directory, "server.properties");
 
+    /// <summary>One node with a plaintext listener on a free port, its data in <c>data/</c>, as the suites want it.</summary>
+    /// <param name="directory">An existing directory.</param>
+    /// <param name="overrides">Broker settings beside those, as <c>key=value</c>.</param>
+    public static BrokerSite Plain(string directory, params string[] overrides)
+    {
+        var (port, controllerPort) = FreePorts();
+        return new BrokerSite(directory, port, controllerPort)
+        {
+            Settings = [.. PlainSettings(directory, port, controllerPort), .. overrides],
+        };
+    }
+
     /// <summary>Two ports that are free now.</summary>
     public static (int Client, int Controller) FreePorts()
     {
@@ -57,4 +69,20 @@ public sealed record BrokerSite(string Directory, int Port, int ControllerPort)
             }
         }
     }
+
+    private static IEnumerable<string> PlainSettings(string directory, int port, int controllerPort) =>
+    [
+        "process.roles=broker,controller",
+        "node.id=1",
+        $"controller.quorum.voters=1@127.0.0.1:{controllerPort}",
+        $"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllerPort}",
+        $"advertised.listeners=PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names=CONTROLLER",
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        $"log.dirs={Path.Combine(directory, "data")}",
+        "offsets.topic.replication.factor=1",
+        "transaction.state.log.replication.factor=1",
+        "transaction.state.log.min.isr=1",
+        "group.initial.rebalance.delay.ms=0",
+    ];
 }

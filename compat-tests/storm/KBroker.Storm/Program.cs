@@ -1,0 +1,4 @@
+using KBroker.Storm.Workers;
+
+await WorkerHost.RunAsync();
+return 0;
