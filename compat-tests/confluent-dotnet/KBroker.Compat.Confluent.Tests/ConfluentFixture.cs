@@ -29,6 +29,8 @@ public sealed class ConfluentFixture : IAsyncLifetime
         _broker = await BrokerProcess.StartAsync(["auto.create.topics.enable=false", .. GroupTest.QuickGroups]);
         _admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _broker.Bootstrap })
             .SetLogHandler((_, _) => { }).Build();
+        // Now the coordinator is ready; an admin client that meets it before may crash (FINDINGS.md).
+        GroupOffsets.Committed(_broker.Bootstrap, "first", "none", 1);
     }
 
     public async ValueTask DisposeAsync()

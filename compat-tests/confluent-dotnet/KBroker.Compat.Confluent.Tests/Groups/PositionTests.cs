@@ -74,7 +74,7 @@ public sealed class PositionTests(ConfluentFixture fixture) : GroupTest(fixture)
             consumer.Close();
         }
 
-        Assert.Equal(30, (await CommittedAsync())[(topic, 0)]);
+        Assert.Equal(30, Committed(topic, 1)[(topic, 0)]);
     }
 
     [Theory]

@@ -12,6 +12,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
     private readonly Process _process;
     private readonly Task _reading;
     private readonly HashSet<string> _members = [];
+    private readonly HashSet<string> _leaving = [];
     private readonly Lock _lock = new();
 
     /// <summary>Starts the process; nobody is in it yet.</summary>
@@ -28,7 +29,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
         _reading = ReadAsync();
     }
 
-    /// <summary>The names of the members in it that have not ended.</summary>
+    /// <summary>The names of the members in it that have neither ended nor been told to leave.</summary>
     public IReadOnlyList<string> Members
     {
         get
@@ -47,7 +48,16 @@ internal sealed class WorkerProcess : IAsyncDisposable
     }
 
     /// <summary>Lets a member leave in good order; the history says when it has.</summary>
-    public void Leave(string name) => Command($"leave {name}");
+    public void Leave(string name)
+    {
+        lock (_lock)
+        {
+            _members.Remove(name);
+            _leaving.Add(name);
+        }
+
+        Command($"leave {name}");
+    }
 
     /// <summary>Ends the process by SIGKILL, and says so of its members.</summary>
     public async Task KillAsync()
@@ -56,7 +66,10 @@ internal sealed class WorkerProcess : IAsyncDisposable
         _process.Kill();
         await _process.WaitForExitAsync();
         await _reading;
-        foreach (var name in Members)
+        string[] dead;
+        lock (_lock)
+            dead = [.. _members, .. _leaving];
+        foreach (var name in dead)
             _history.Add(new GroupEvent(time, time, name, EventKind.Killed, -1, []));
     }
 
@@ -106,7 +119,10 @@ internal sealed class WorkerProcess : IAsyncDisposable
             if (happened.Kind is EventKind.Left or EventKind.Failed)
             {
                 lock (_lock)
+                {
                     _members.Remove(happened.Member);
+                    _leaving.Remove(happened.Member);
+                }
             }
         }
     }
