@@ -48,6 +48,9 @@ try
         case "sendfile":
             new SendfileRun(settings).Run();
             return 0;
+        case "groups":
+            new GroupsRun(settings).Run();
+            return 0;
         case "hold":
             using (var broker = new BrokerProcess(settings, settings.Targets[0]))
             {

@@ -19,6 +19,7 @@ internal sealed record Settings
           commits      offset commits per second of 1, 16 and 128 committers
           crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
+          groups       10,000 members of groups: heartbeats, memory; rebalance of 100 members
           hold         starts the first target, prints port and pid, stops at end of input: for other tools
 
         Options
@@ -39,6 +40,10 @@ internal sealed record Settings
           --records 1000000               committed offsets in the log (replay)
           --seconds 3                     time of one measurement (commits, acks)
           --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger')
+          --seconds 3                     time of one measurement (acks)
+          --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger';
+                                          for groups 'heartbeats' or 'rebalance')
+          --members 10000                 members in groups of ten (groups)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)
           --kbroker FILE                  the broker (else KBROKER_EXE, else artifacts/kbroker/kbroker)
@@ -64,6 +69,7 @@ internal sealed record Settings
     internal int Seconds { get; init; } = 3;
     internal string Load { get; init; } = "";
     internal int Rounds { get; init; } = 3;
+    internal int Members { get; init; } = 10_000;
     internal int[] Partitions { get; init; } = [];
     internal bool PartitionsGiven { get; init; }
     internal string? KafkaHome { get; init; }
@@ -119,6 +125,7 @@ internal sealed record Settings
         "--load" => this with { Load = value },
         "--records" => this with { Records = Number(value) },
         "--seconds" => this with { Seconds = Number(value) },
+        "--members" => this with { Members = Number(value) },
         "--rounds" => this with { Rounds = Number(value) },
         "--kafka-home" => this with { KafkaHome = value },
         "--kbroker" => this with { KBroker = value },

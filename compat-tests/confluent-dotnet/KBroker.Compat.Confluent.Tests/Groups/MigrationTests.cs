@@ -38,13 +38,15 @@ public sealed class MigrationTests(ConfluentFixture fixture) : GroupTest(fixture
         await HistoryIsSoundAsync(topic, Partitions);
     }
 
-    /// <summary>librdkafka keeps something of its own in the assignments of cooperative-sticky.</summary>
+    /// <summary>librdkafka puts what a member had before into the assignments of cooperative-sticky.</summary>
     [Fact]
     public async Task A_group_whose_assignments_carry_user_data_stays_classic()
     {
         var topic = await Fixture.CreateTopicAsync(2);
         Join(Settings(topic, Agreement.CooperativeSticky));
         await SharedAsync(topic, 2, 1);
+        Join(Settings(topic, Agreement.CooperativeSticky));
+        await SharedAsync(topic, 2, 2);
         var refused = await Assert.ThrowsAnyAsync<KafkaException>(
             () => Join(Settings(topic, Agreement.Uniform)).Ended.WaitAsync(Limit));
         Assert.Equal(ErrorCode.GroupIdNotFound, refused.Error.Code);
