@@ -39,6 +39,9 @@ public abstract class GroupTest(ConfluentFixture fixture) : ConfluentTest(fixtur
 
     private protected GroupHistory History { get; } = new();
 
+    /// <summary>Whether the test wants a member to fail; else a wait ends when one does.</summary>
+    private protected bool MembersMayFail { get; set; }
+
     /// <summary>The group's id, new for each test.</summary>
     private protected string Group { get; } = $"group-{Guid.NewGuid():N}";
 
@@ -113,31 +116,27 @@ public abstract class GroupTest(ConfluentFixture fixture) : ConfluentTest(fixtur
     }
 
     /// <summary>Waits until all partitions of the topic are owned, each by one of so many members.</summary>
-    private protected async Task SharedAsync(string topic, int partitions, int members)
-    {
-        try
-        {
-            await Poll.UntilAsync(
-                $"{partitions} partitions shared by {members} members",
-                () => History.IsShared(topic, partitions, members), TimeSpan.FromSeconds(90));
-        }
-        catch (TimeoutException problem)
-        {
-            throw new TimeoutException(problem.Message + Story(), problem);
-        }
-    }
+    private protected Task SharedAsync(string topic, int partitions, int members) => HistoryAsync(
+        $"{partitions} partitions shared by {members} members", () => History.IsShared(topic, partitions, members));
 
     /// <summary>Waits until so many records were worked on, by whomever.</summary>
-    private protected async Task ProcessedAsync(string topic, long records)
+    private protected Task ProcessedAsync(string topic, long records) => HistoryAsync(
+        $"{records} records worked on", () => History.CountProcessed(topic) >= records);
+
+    /// <summary>Waits for something in the history; fails at once when a member does, and tells the story.</summary>
+    private protected async Task HistoryAsync(string what, Func<bool> condition)
     {
         try
         {
             await Poll.UntilAsync(
-                $"{records} records worked on", () => History.CountProcessed(topic) >= records, TimeSpan.FromSeconds(90));
+                what,
+                () => condition() || (!MembersMayFail && History.Events.Any(static e => e.Kind is EventKind.Failed)),
+                TimeSpan.FromSeconds(90));
+            Assert.True(condition(), "a member failed");
         }
-        catch (TimeoutException problem)
+        catch (Exception problem) when (problem is TimeoutException or Xunit.Sdk.XunitException)
         {
-            throw new TimeoutException(problem.Message + Story(), problem);
+            throw new InvalidOperationException(problem.Message + Story(), problem);
         }
     }
 

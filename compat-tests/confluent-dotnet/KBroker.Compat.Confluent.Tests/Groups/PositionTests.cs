@@ -115,8 +115,7 @@ public sealed class PositionTests(ConfluentFixture fixture) : GroupTest(fixture)
         Join(Settings($"^{stem}-.*", agreement));
         await SharedAsync($"{stem}-a", 2, 2);
         await CreateAsync($"{stem}-b");
-        await Poll.UntilAsync(
-            "the new topic is shared, too", () => History.IsShared($"{stem}-b", 2), TimeSpan.FromSeconds(90));
+        await HistoryAsync("the new topic is shared, too", () => History.IsShared($"{stem}-b", 2));
         Fill($"{stem}-a", 2, 5);
         Fill($"{stem}-b", 2, 5);
         Fill(early, 2, 5);

@@ -1,4 +1,3 @@
-using KBroker.Compat.Harness;
 using KBroker.Storm.Members;
 
 namespace KBroker.Compat.Confluent.Tests.Groups;
@@ -26,9 +25,7 @@ public sealed class RollingRestartTests(ConfluentFixture fixture) : GroupTest(fi
             await members[i].LeaveAsync();
             members[i] = Join(Settings(topic, agreement));
             Fill(topic, Partitions, RecordsEach);
-            await Poll.UntilAsync(
-                $"restarted member {i} has partitions", () => History.Owned.ContainsKey(members[i].Name),
-                TimeSpan.FromSeconds(90));
+            await HistoryAsync($"restarted member {i} has partitions", () => History.Owned.ContainsKey(members[i].Name));
         }
 
         await SharedAsync(topic, Partitions, Members);
