@@ -31,7 +31,7 @@ public sealed class CrashTests(ConfluentFixture fixture) : GroupTest(fixture)
         await SharedAsync(topic, Partitions, 1);
         await ProcessedAsync(topic, Partitions * 150);
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 
     [Theory]
@@ -56,7 +56,7 @@ public sealed class CrashTests(ConfluentFixture fixture) : GroupTest(fixture)
         await SharedAsync(topic, Partitions, 2);
         await ProcessedAsync(topic, Partitions * 40);
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 
     [Theory]

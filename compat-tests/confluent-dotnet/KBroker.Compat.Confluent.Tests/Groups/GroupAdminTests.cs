@@ -53,11 +53,10 @@ public sealed class GroupAdminTests(ConfluentFixture fixture) : GroupTest(fixtur
     }
 
     [Fact]
-    public async Task A_group_that_never_was_is_not_found()
+    public async Task A_group_that_never_was_is_dead()
     {
-        var problem = await Assert.ThrowsAsync<DescribeConsumerGroupsException>(DescribeAsync);
-        var group = Assert.Single(problem.Results.ConsumerGroupDescriptions);
-        Assert.Equal((ErrorCode.GroupIdNotFound, ConsumerGroupState.Dead), (group.Error.Code, group.State));
+        var group = await DescribeAsync();
+        Assert.Equal((ConsumerGroupState.Dead, 0), (group.State, group.Members.Count));
     }
 
     [Theory]
@@ -139,6 +138,7 @@ public sealed class GroupAdminTests(ConfluentFixture fixture) : GroupTest(fixtur
         await Poll.UntilAsync("it is empty", async () => (await DescribeAsync()).State is ConsumerGroupState.Empty);
         Assert.Null(await DeleteAsync());
         Assert.Equal(ErrorCode.GroupIdNotFound, (await DeleteAsync())?.Code);
+        Assert.Equal(ConsumerGroupState.Dead, (await DescribeAsync()).State);
         Assert.Empty(await ListOffsetsAsync());
     }
 

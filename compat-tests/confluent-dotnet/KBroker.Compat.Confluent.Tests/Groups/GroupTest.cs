@@ -152,12 +152,16 @@ public abstract class GroupTest(ConfluentFixture fixture) : ConfluentTest(fixtur
     }
 
     /// <summary>No rule of <see cref="GroupCheck"/> is broken, no commit lost, no record forgotten.</summary>
-    private protected async Task HistoryIsSoundAsync(string topic, int partitions)
+    /// <param name="partitions">How many partitions each topic has.</param>
+    /// <param name="topics">All topics of the group.</param>
+    private protected async Task HistoryIsSoundAsync(int partitions, params string[] topics)
     {
         var events = History.Events;
         var problems = GroupCheck.All(events);
-        problems.AddRange(GroupCheck.CommitsLost(events, Committed(topic, partitions)));
-        problems.AddRange(GroupCheck.NotProcessed(events, await EndsAsync(topic, partitions)));
+        var committed = topics.SelectMany(t => Committed(t, partitions)).ToDictionary();
+        problems.AddRange(GroupCheck.CommitsLost(events, committed));
+        foreach (var topic in topics)
+            problems.AddRange(GroupCheck.NotProcessed(events, await EndsAsync(topic, partitions)));
         Assert.True(problems.Count == 0, string.Join('\n', problems) + Story());
     }
 

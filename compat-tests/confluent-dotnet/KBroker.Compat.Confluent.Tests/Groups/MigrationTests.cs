@@ -35,7 +35,7 @@ public sealed class MigrationTests(ConfluentFixture fixture) : GroupTest(fixture
 
         await ProcessedAsync(topic, Partitions * RecordsEach * Members * 2);
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 
     /// <summary>librdkafka puts what a member had before into the assignments of cooperative-sticky.</summary>

@@ -123,7 +123,7 @@ public sealed class PositionTests(ConfluentFixture fixture) : GroupTest(fixture)
         await ProcessedAsync($"{stem}-b", 10);
         Assert.Equal([$"{stem}-a", $"{stem}-b"], History.Events.SelectMany(static e => e.Spans)
             .Select(static s => s.Topic).Distinct().Order(StringComparer.Ordinal));
-        await HistoryIsSoundAsync($"{stem}-b", 2);
+        await HistoryIsSoundAsync(2, $"{stem}-a", $"{stem}-b");
     }
 
     [Theory]

@@ -31,6 +31,6 @@ public sealed class RollingRestartTests(ConfluentFixture fixture) : GroupTest(fi
         await SharedAsync(topic, Partitions, Members);
         await ProcessedAsync(topic, Partitions * RecordsEach * Members);
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 }

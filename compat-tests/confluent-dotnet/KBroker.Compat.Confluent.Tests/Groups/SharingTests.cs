@@ -37,7 +37,7 @@ public sealed class SharingTests(ConfluentFixture fixture) : GroupTest(fixture)
         Fill(topic, Partitions, 50);
         await ProcessedAsync(topic, Partitions * 150);
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 
     [Theory]
@@ -53,7 +53,7 @@ public sealed class SharingTests(ConfluentFixture fixture) : GroupTest(fixture)
         await SharedAsync(topic, 4, 2);
         Fill(topic, 4, 10);
         await ProcessedAsync(topic, 40);
-        await HistoryIsSoundAsync(topic, 4);
+        await HistoryIsSoundAsync(4, topic);
     }
 
     [Theory]
@@ -69,7 +69,7 @@ public sealed class SharingTests(ConfluentFixture fixture) : GroupTest(fixture)
         await SharedAsync(topic, 2, 2);
         Fill(topic, 2, 10);
         await ProcessedAsync(topic, 20);
-        await HistoryIsSoundAsync(topic, 2);
+        await HistoryIsSoundAsync(2, topic);
     }
 
     /// <summary>Each partition was given to it once, and what it does not have any more it gave back once.</summary>

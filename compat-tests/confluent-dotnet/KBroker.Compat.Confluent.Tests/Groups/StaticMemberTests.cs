@@ -44,7 +44,7 @@ public sealed class StaticMemberTests(ConfluentFixture fixture) : GroupTest(fixt
             ["instance-0", "instance-1", "instance-2"],
             (await DescribeAsync()).Members.Select(static m => m.GroupInstanceId).Order(StringComparer.Ordinal));
         await CommittedToTheEndAsync(topic, Partitions);
-        await HistoryIsSoundAsync(topic, Partitions);
+        await HistoryIsSoundAsync(Partitions, topic);
     }
 
     [Fact]
