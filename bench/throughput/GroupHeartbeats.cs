@@ -56,7 +56,9 @@ internal sealed class GroupHeartbeats : IDisposable
         }
     });
 
-    /// <summary>All members of the consumer protocol join, and beat until each has its partition and nothing changes.</summary>
+    /// <summary>
+    /// All members of the consumer protocol join, and beat until each has its partition and nothing changes.
+    /// </summary>
     internal void JoinConsumer()
     {
         EachLane(lane =>
@@ -133,7 +135,8 @@ internal sealed class GroupHeartbeats : IDisposable
 
     private JoinGroupResponse Joined(GroupMember member, ErrorCode expected)
     {
-        var answer = member.Connection.Call<JoinGroupResponse>(GroupWire.Join(member, Topic + _prefix), GroupWire.JoinVersion);
+        var join = GroupWire.Join(member, Topic + _prefix);
+        var answer = member.Connection.Call<JoinGroupResponse>(join, GroupWire.JoinVersion);
         if (answer.ErrorCode != expected)
             throw new InvalidOperationException($"JoinGroup of {member.Group}: {answer.ErrorCode}, not {expected}");
         return answer;
@@ -145,7 +148,11 @@ internal sealed class GroupHeartbeats : IDisposable
         while (true)
         {
             foreach (var member in members)
-                member.Connection.Send(ProtocolConnection.Frame(GroupWire.Join(member, Topic + _prefix), GroupWire.JoinVersion));
+            {
+                var join = GroupWire.Join(member, Topic + _prefix);
+                member.Connection.Send(ProtocolConnection.Frame(join, GroupWire.JoinVersion));
+            }
+
             JoinGroupResponse[] answers = [.. members.Select(static m =>
                 m.Connection.Receive<JoinGroupResponse>(ApiKey.JoinGroup, GroupWire.JoinVersion))];
             foreach (var answer in answers) GroupWire.Check(answer.ErrorCode, "JoinGroup");

@@ -131,8 +131,14 @@ internal sealed class GroupRebalance : IDisposable
         else
         {
             const int Leaves = -1;
-            var request = new ConsumerGroupHeartbeatRequest { GroupId = GroupName, MemberId = member.Id, MemberEpoch = Leaves };
-            var left = member.Connection.Call<ConsumerGroupHeartbeatResponse>(request, GroupWire.ConsumerHeartbeatVersion);
+            var request = new ConsumerGroupHeartbeatRequest
+            {
+                GroupId = GroupName,
+                MemberId = member.Id,
+                MemberEpoch = Leaves,
+            };
+            var left = member.Connection.Call<ConsumerGroupHeartbeatResponse>(
+                request, GroupWire.ConsumerHeartbeatVersion);
             GroupWire.Check(left.ErrorCode, "ConsumerGroupHeartbeat");
         }
 
@@ -140,7 +146,9 @@ internal sealed class GroupRebalance : IDisposable
         member.Connection.Dispose();
     }
 
-    /// <summary>All in the same generation, everything assigned once, each with a share that differs by one at most.</summary>
+    /// <summary>
+    /// All in the same generation, everything assigned once, each with a share that differs by one at most.
+    /// </summary>
     private void WaitUntilShared(int members)
     {
         int partitions = _count * PartitionsEach;

@@ -42,10 +42,15 @@ internal static class GroupWire
         RebalanceTimeoutMs = SessionTimeoutMs,
         MemberId = member.Id,
         ProtocolType = "consumer",
-        Protocols = [new() { Name = "range", Metadata = Bytes(new ConsumerProtocolSubscription { Topics = [topic] }, 0) }],
+        Protocols =
+        [
+            new() { Name = "range", Metadata = Bytes(new ConsumerProtocolSubscription { Topics = [topic] }, 0) },
+        ],
     };
 
-    /// <summary>What the member sends after its join; the leader also says who gets what, partitions in turns.</summary>
+    /// <summary>
+    /// What the member sends after its join; the leader also says who gets what, partitions in turns.
+    /// </summary>
     internal static SyncGroupRequest Sync(GroupMember member, JoinGroupResponse joined, string topic, int partitions)
     {
         var request = new SyncGroupRequest
@@ -77,7 +82,9 @@ internal static class GroupWire
     internal static LeaveGroupRequest Leave(GroupMember member) =>
         new() { GroupId = member.Group, Members = [new() { MemberId = member.Id }] };
 
-    /// <summary>The heartbeat of KIP-848: everything when it joins, what it owns when that is news, else only who it is.</summary>
+    /// <summary>
+    /// The heartbeat of KIP-848: everything when it joins, what it owns when that is news, else only who it is.
+    /// </summary>
     internal static ConsumerGroupHeartbeatRequest ConsumerHeartbeat(GroupMember member, string topic, Uuid topicId)
     {
         bool joins = member.Generation == 0;
@@ -134,7 +141,8 @@ internal static class GroupWire
         Check(connection.Call<CreateTopicsResponse>(create, 7).Topics[0].ErrorCode, "CreateTopics");
         while (true)
         {
-            var found = connection.Call<MetadataResponse>(new MetadataRequest { Topics = [new() { Name = topic }] }, 12).Topics[0];
+            var ask = new MetadataRequest { Topics = [new() { Name = topic }] };
+            var found = connection.Call<MetadataResponse>(ask, 12).Topics[0];
             if (found.ErrorCode == ErrorCode.None && found.Partitions.Count == partitions
                 && found.Partitions.TrueForAll(static p => p.ErrorCode == ErrorCode.None))
             {

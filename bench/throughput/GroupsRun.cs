@@ -41,7 +41,8 @@ internal sealed class GroupsRun(Settings settings)
 
     private void Heartbeats(BrokerProcess[] brokers)
     {
-        Console.WriteLine("| protocol | target | members | join s | broker CPU s of it | heartbeats/s | broker CPU us a heartbeat "
+        Console.WriteLine(
+            "| protocol | target | members | join s | broker CPU s of it | heartbeats/s | broker CPU us a heartbeat "
             + "| CPU idle | anonymous KB a member |");
         Console.WriteLine("|---|---|--:|--:|--:|--:|--:|--:|--:|");
         foreach (bool classic in new[] { true, false })
@@ -71,7 +72,8 @@ internal sealed class GroupsRun(Settings settings)
                 Console.WriteLine(FormattableString.Invariant(
                     $"| {Protocol(classic)} | {broker.Target} | {members.Members} | {joined} ")
                     + FormattableString.Invariant($"| {Results.Median(rates[broker.Target]):F0} ")
-                    + FormattableString.Invariant($"| {Results.Median(costs[broker.Target]):F1} | {idle:F4} s/s | {kilobytes:F1} |"));
+                    + FormattableString.Invariant($"| {Results.Median(costs[broker.Target]):F1} | {idle:F4} s/s ")
+                    + FormattableString.Invariant($"| {kilobytes:F1} |"));
                 members.Dispose();
             }
 
@@ -98,7 +100,8 @@ internal sealed class GroupsRun(Settings settings)
     {
         const int Members = 100;
         Console.WriteLine();
-        Console.WriteLine("| protocol | target | members | ms from the last join until all have their share (least, most) |");
+        Console.WriteLine(
+            "| protocol | target | members | ms from the last join until all have a share (least, most) |");
         Console.WriteLine("|---|---|--:|--:|");
         foreach (bool classic in new[] { true, false })
         {
@@ -117,7 +120,8 @@ internal sealed class GroupsRun(Settings settings)
             {
                 var list = times[broker.Target];
                 Console.WriteLine(FormattableString.Invariant(
-                    $"| {Protocol(classic)} | {broker.Target} | {Members} | {Results.Median(list):F0} ({list.Min():F0}, {list.Max():F0}) |"));
+                    $"| {Protocol(classic)} | {broker.Target} | {Members} | {Results.Median(list):F0} ")
+                    + FormattableString.Invariant($"({list.Min():F0}, {list.Max():F0}) |"));
                 group.Dispose();
             }
 

@@ -29,7 +29,9 @@ public sealed record BrokerSite(string Directory, int Port, int ControllerPort)
 
     internal string PropertiesFile => Path.Combine(Directory, "server.properties");
 
-    /// <summary>One node with a plaintext listener on a free port, its data in <c>data/</c>, as the suites want it.</summary>
+    /// <summary>
+    /// One node with a plaintext listener on a free port, its data in <c>data/</c>, as the suites want it.
+    /// </summary>
     /// <param name="directory">An existing directory.</param>
     /// <param name="overrides">Broker settings beside those, as <c>key=value</c>.</param>
     public static BrokerSite Plain(string directory, params string[] overrides)

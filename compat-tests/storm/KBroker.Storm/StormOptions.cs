@@ -6,9 +6,10 @@ namespace KBroker.Storm;
 internal sealed record StormOptions
 {
     public const string Help = """
-        storm [--minutes N] [--seconds N] [--members N] [--partitions N] [--processes N] [--protocols LIST] [--seed N] [--target kbroker|kafka]
+        storm [--minutes N] [--seconds N] [--members N] [--partitions N] [--processes N] [--protocols LIST] [--seed N]
           --minutes, --seconds  how long each protocol is under storm (15 s)
-          --protocols           of classic, cooperative, consumer, mixed; in turns, each with a group of its own (cooperative,consumer)
+          --protocols           of classic, cooperative, consumer, mixed; in turns, each with a group of its own
+                                (cooperative,consumer)
           --seed                fixes every choice; one is chosen, and printed, when not given
         """;
 

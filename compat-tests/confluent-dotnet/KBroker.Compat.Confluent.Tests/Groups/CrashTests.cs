@@ -49,7 +49,8 @@ public sealed class CrashTests(ConfluentFixture fixture) : GroupTest(fixture)
         await ProcessedAsync(topic, Partitions * 20);
         await doomed.KillAsync();
         Fill(topic, Partitions, 20);
-        // In a consumer group the instance is released only when the session of the dead has ended; a client does not wait.
+        // In a consumer group the instance is released only when the session of the dead has ended; a client does not
+        // wait.
         if (!IsClassic(agreement))
             await Poll.UntilAsync("the dead is missed", async () => (await DescribeAsync()).Members.Count == 1);
         Join(Settings(topic, agreement, "dies") with { SessionTimeoutMs = 45_000 });

@@ -8,7 +8,9 @@ using KBroker.Storm.Workers;
 
 namespace KBroker.Compat.Confluent.Tests.Groups;
 
-/// <summary>How the members of a group agree who gets what: the name of a protocol or an assignor, as theories have it.</summary>
+/// <summary>
+/// How the members of a group agree who gets what: the name of a protocol or an assignor, as theories have it.
+/// </summary>
 public enum Agreement
 {
     Range,
@@ -165,7 +167,9 @@ public abstract class GroupTest(ConfluentFixture fixture) : ConfluentTest(fixtur
         Assert.True(problems.Count == 0, string.Join('\n', problems) + Story());
     }
 
-    /// <summary>What the group has committed of a topic, as one of its consumers sees it; asks until it is answered.</summary>
+    /// <summary>
+    /// What the group has committed of a topic, as one of its consumers sees it; asks until it is answered.
+    /// </summary>
     private protected Dictionary<(string Topic, int Partition), long> Committed(
         string topic, int partitions, string? bootstrap = null) =>
         GroupOffsets.Committed(bootstrap ?? Fixture.Broker.Bootstrap, Group, topic, partitions);

@@ -1,6 +1,8 @@
 namespace KBroker.Storm.History;
 
-/// <summary>The rules that the history of a group must keep; one rule a method, each returning what breaks it.</summary>
+/// <summary>
+/// The rules that the history of a group must keep; one rule a method, each returning what breaks it.
+/// </summary>
 internal static class GroupCheck
 {
     /// <summary>
@@ -37,7 +39,9 @@ internal static class GroupCheck
         }
     }
 
-    /// <summary>In a generation of a classic group each partition has one owner; holds for those thrown out, too.</summary>
+    /// <summary>
+    /// In a generation of a classic group each partition has one owner; holds for those thrown out, too.
+    /// </summary>
     public static IEnumerable<string> OwnedTwiceInAGeneration(IReadOnlyList<GroupEvent> events)
     {
         var owners = new Dictionary<(int, string, int), string>();

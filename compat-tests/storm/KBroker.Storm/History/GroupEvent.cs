@@ -11,7 +11,9 @@ internal enum EventKind
     /// <summary>It gave partitions back; it has stopped working on them.</summary>
     Revoked,
 
-    /// <summary>It learned that it had been thrown out, and its partitions may be somebody else's for some time already.</summary>
+    /// <summary>
+    /// It learned that it had been thrown out, and its partitions may be somebody else's for some time already.
+    /// </summary>
     Lost,
 
     /// <summary>It worked on the records of the spans.</summary>
@@ -51,7 +53,9 @@ internal readonly record struct Span(string Topic, int Partition, long From, lon
 internal sealed record GroupEvent(
     long Begin, long End, string Member, EventKind Kind, int Generation, IReadOnlyList<Span> Spans, string Note = "-")
 {
-    /// <summary>The event as one line, which <see cref="Parse"/> reads; a dot ends it, so that a torn one is known.</summary>
+    /// <summary>
+    /// The event as one line, which <see cref="Parse"/> reads; a dot ends it, so that a torn one is known.
+    /// </summary>
     public override string ToString()
     {
         var spans = Spans.Select(static s => Line($"{s.Topic}/{s.Partition}/{s.From}/{s.To}"));

@@ -115,7 +115,9 @@ internal sealed class GroupMember
             Tell(EventKind.Processed, Now, -1, [new(partition.Topic, partition.Partition, range.From, range.To)]);
     }
 
-    /// <summary>Says what was worked on, then commits it; what is refused is tried again as long as it is owned.</summary>
+    /// <summary>
+    /// Says what was worked on, then commits it; what is refused is tried again as long as it is owned.
+    /// </summary>
     private void Commit(IReadOnlyCollection<TopicPartition> partitions)
     {
         foreach (var partition in partitions)

@@ -11,7 +11,9 @@ internal static partial class Librdkafka
     private static readonly Lock Resolving = new();
     private static bool _resolved;
 
-    /// <summary>Lets this assembly, and Confluent.Kafka when asked, find the native library; again does nothing.</summary>
+    /// <summary>
+    /// Lets this assembly, and Confluent.Kafka when asked, find the native library; again does nothing.
+    /// </summary>
     /// <param name="clientToo">False when somebody else has done it for Confluent.Kafka.</param>
     public static void Resolve(bool clientToo)
     {

@@ -24,7 +24,9 @@ internal sealed record MemberSettings
     /// <summary>The assignor; of the classic protocol only.</summary>
     public PartitionAssignmentStrategy Strategy { get; init; } = PartitionAssignmentStrategy.CooperativeSticky;
 
-    /// <summary>The assignor that the coordinator shall use; of the consumer protocol only; its default when null.</summary>
+    /// <summary>
+    /// The assignor that the coordinator shall use; of the consumer protocol only; its default when null.
+    /// </summary>
     public string? RemoteAssignor { get; init; }
 
     /// <summary>The instance id of a static member; null for a dynamic one.</summary>
