@@ -3,7 +3,6 @@ using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 using KBroker.Compat.Harness;
 using KBroker.Storm.History;
-using KBroker.Storm.Members;
 
 namespace KBroker.Compat.Confluent.Tests.Groups;
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Confluent.Kafka;
 using KBroker.Compat.Harness;
 
