@@ -39,8 +39,6 @@ internal sealed record Settings
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --records 1000000               committed offsets in the log (replay)
           --seconds 3                     time of one measurement (commits, acks)
-          --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger')
-          --seconds 3                     time of one measurement (acks)
           --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger';
                                           for groups 'heartbeats' or 'rebalance')
           --members 10000                 members in groups of ten (groups)
