@@ -46,7 +46,7 @@ public sealed class CommitCheckTests
         var again = _group.Join(member.MemberId);
         Assert.Equal(ErrorCode.RebalanceInProgress, _group.CheckCommit(member.MemberId, 2));
         Assert.Equal(ErrorCode.None, _group.CheckCommit(member.MemberId, 2, transactional: true));
-        _group.Assign(again.Result, newcomer.Result);
+        _group.Assign(again.Answer(), newcomer.Answer());
         Assert.Equal(ErrorCode.None, _group.CheckCommit(member.MemberId, 2));
     }
 
@@ -63,7 +63,7 @@ public sealed class CommitCheckTests
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
         Assert.Equal(
             ErrorCode.NonEmptyGroup, Assert.Throws<CoordinatorException>(_group.Group.CheckOffsetDelete).Error);
-        Assert.Equal(ErrorCode.None, join.Result.ErrorCode);
+        Assert.Equal(ErrorCode.None, join.Answer().ErrorCode);
     }
 
     [Fact]
@@ -75,12 +75,12 @@ public sealed class CommitCheckTests
             _group.Join(protocols: ("range", Subscription(3, "z"))),
         };
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        _group.Assign([.. joins.Select(static j => j.Result)]);
+        _group.Assign([.. joins.Select(static j => j.Answer())]);
         Assert.Equal([true, true, true, false], "xyzw".Select(t => _group.Group.IsSubscribedTo(t.ToString())));
         Assert.Equal(5, _group.Group.ExpiryBaseMs(5));
         _group.Driver.Reload();
         Assert.Equal([true, true, true, false], "xyzw".Select(t => _group.Group.IsSubscribedTo(t.ToString())));
-        _group.Leave((joins[0].Result.MemberId, null), (joins[1].Result.MemberId, null));
+        _group.Leave((joins[0].Answer().MemberId, null), (joins[1].Answer().MemberId, null));
         Assert.False(_group.Group.IsSubscribedTo("x"));
         Assert.Equal(_group.Driver.NowMs, _group.Group.ExpiryBaseMs(5));
     }
@@ -97,7 +97,7 @@ public sealed class CommitCheckTests
     {
         var join = _group.Join(protocols: ("range", Convert.FromHexString(hex)));
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        _group.Assign(join.Result);
+        _group.Assign(join.Answer());
         Assert.True(_group.Group.IsSubscribedTo("x"));
         Assert.Null(_group.Group.ExpiryBaseMs(5));
     }
@@ -107,7 +107,7 @@ public sealed class CommitCheckTests
     {
         var join = _group.Join(type: "connect", protocols: ("default", Subscription(0, "x")));
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        _group.Assign(join.Result);
+        _group.Assign(join.Answer());
         Assert.False(_group.Group.IsSubscribedTo("x"));
         Assert.Null(_group.Group.ExpiryBaseMs(5));
     }

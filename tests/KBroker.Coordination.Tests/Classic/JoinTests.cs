@@ -1,4 +1,5 @@
 using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 
 namespace KBroker.Coordination.Tests.Classic;
@@ -10,61 +11,61 @@ public sealed class JoinTests
     [Fact]
     public void From_version_4_on_a_dynamic_member_first_gets_its_id()
     {
-        var refused = _group.Join(version: 4).Result;
+        var refused = _group.Join(version: 4).Answer();
         Assert.Equal((ErrorCode.MemberIdRequired, "client-uuid-1"), (refused.ErrorCode, refused.MemberId));
         Assert.Equal(ClassicGroupState.Empty, _group.Group.State);
         var join = _group.Join(refused.MemberId, version: 4);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        Assert.Equal((ErrorCode.None, refused.MemberId), (join.Result.ErrorCode, join.Result.MemberId));
+        Assert.Equal((ErrorCode.None, refused.MemberId), (join.Answer().ErrorCode, join.Answer().MemberId));
     }
 
     [Fact]
     public void A_member_id_is_good_for_a_session_timeout()
     {
-        var first = _group.Join(version: 9).Result;
+        var first = _group.Join(version: 9).Answer();
         _group.Driver.Advance(9_999);
         Assert.True(_group.Group.IsPending(first.MemberId));
         _group.Driver.Advance(1);
         Assert.False(_group.Group.IsPending(first.MemberId));
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(first.MemberId, version: 9).Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(first.MemberId, version: 9).Answer().ErrorCode);
     }
 
     [Fact]
     public void A_rebalance_waits_for_a_member_id_that_is_out_until_that_expires_or_leaves()
     {
         var first = _group.Stabilize([null])[0];
-        var given = _group.Join(version: 9).Result;
+        var given = _group.Join(version: 9).Answer();
         var again = _group.Join(first.MemberId, protocols: ("range", [2]));
         Assert.False(again.IsCompleted);
         _group.Driver.Advance(9_999);
         Assert.False(again.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal((ErrorCode.None, 2), (again.Result.ErrorCode, again.Result.GenerationId));
+        Assert.Equal((ErrorCode.None, 2), (again.Answer().ErrorCode, again.Answer().GenerationId));
 
-        given = _group.Join(version: 9).Result;
-        _group.Assign(again.Result);
+        given = _group.Join(version: 9).Answer();
+        _group.Assign(again.Answer());
         again = _group.Join(first.MemberId, protocols: ("range", [3]));
         Assert.False(again.IsCompleted);
         Assert.Equal([ErrorCode.None], _group.Leave((given.MemberId, null)));
-        Assert.Equal(3, again.Result.GenerationId);
+        Assert.Equal(3, again.Answer().GenerationId);
     }
 
     [Fact]
     public void An_unknown_member_of_an_unknown_group_makes_no_group()
     {
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join("nobody").Result.ErrorCode);
-        Assert.Equal(ErrorCode.InconsistentGroupProtocol, _group.Join(type: "").Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join("nobody").Answer().ErrorCode);
+        Assert.Equal(ErrorCode.InconsistentGroupProtocol, _group.Join(type: "").Answer().ErrorCode);
         Assert.Empty(_group.Driver.Shard.Groups.All);
         _group.Stabilize([null]);
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join("nobody").Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join("nobody").Answer().ErrorCode);
     }
 
     [Fact]
     public void Who_shares_no_assignor_or_type_with_all_members_is_refused()
     {
         _group.Stabilize([null]);
-        Assert.Equal(ErrorCode.InconsistentGroupProtocol, _group.Join(type: "connect").Result.ErrorCode);
-        var refused = _group.Join(protocols: ("sticky", [1])).Result;
+        Assert.Equal(ErrorCode.InconsistentGroupProtocol, _group.Join(type: "connect").Answer().ErrorCode);
+        var refused = _group.Join(protocols: ("sticky", [1])).Answer();
         Assert.Equal(ErrorCode.InconsistentGroupProtocol, refused.ErrorCode);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
         Assert.False(_group.Join(protocols: [("sticky", [1]), ("range", [1])]).IsCompleted);
@@ -78,7 +79,7 @@ public sealed class JoinTests
         Assert.Equal(("consumer", ClassicGroupState.Empty), (_group.Group.ProtocolType, _group.Group.State));
         var join = _group.Join(type: "connect", protocols: ("default", [1]));
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        Assert.Equal(("connect", 3), (join.Result.ProtocolType, join.Result.GenerationId));
+        Assert.Equal(("connect", 3), (join.Answer().ProtocolType, join.Answer().GenerationId));
     }
 
     [Fact]
@@ -86,11 +87,11 @@ public sealed class JoinTests
     {
         var group = new ClassicHarness(("group.max.size", "2"));
         var members = group.Stabilize(null, null);
-        var refused = group.Join().Result;
+        var refused = group.Join().Answer();
         Assert.Equal((ErrorCode.GroupMaxSizeReached, ""), (refused.ErrorCode, refused.MemberId));
-        Assert.Equal(ErrorCode.GroupMaxSizeReached, group.Join(version: 9).Result.ErrorCode);
+        Assert.Equal(ErrorCode.GroupMaxSizeReached, group.Join(version: 9).Answer().ErrorCode);
         var again = members.Select(m => group.Join(m.MemberId, protocols: ("range", [2]))).ToList();
-        Assert.All(again, static join => Assert.Equal(ErrorCode.None, join.Result.ErrorCode));
+        Assert.All(again, static join => Assert.Equal(ErrorCode.None, join.Answer().ErrorCode));
     }
 
     [Fact]
@@ -101,10 +102,10 @@ public sealed class JoinTests
         var first = group.Join(members[0].MemberId, protocols: ("range", [2]));
         var newcomer = group.Join();
         Assert.False(newcomer.IsCompleted);
-        Assert.Equal(ErrorCode.GroupMaxSizeReached, group.Join(members[1].MemberId).Result.ErrorCode);
+        Assert.Equal(ErrorCode.GroupMaxSizeReached, group.Join(members[1].MemberId).Answer().ErrorCode);
         Assert.Null(group.Group.FindMember(members[1].MemberId));
-        Assert.Equal((ErrorCode.None, 2), (first.Result.ErrorCode, first.Result.Members.Count));
-        Assert.Equal(ErrorCode.None, newcomer.Result.ErrorCode);
+        Assert.Equal((ErrorCode.None, 2), (first.Answer().ErrorCode, first.Answer().Members.Count));
+        Assert.Equal(ErrorCode.None, newcomer.Answer().ErrorCode);
     }
 
     [Fact]
@@ -112,7 +113,7 @@ public sealed class JoinTests
     {
         var join = _group.Join(version: 0, sessionMs: 20_000, rebalanceMs: -1);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        Assert.Equal(20_000, _group.Group.FindMember(join.Result.MemberId)!.RebalanceTimeoutMs);
+        Assert.Equal(20_000, _group.Group.FindMember(join.Answer().MemberId)!.RebalanceTimeoutMs);
     }
 
     [Fact]
@@ -125,7 +126,7 @@ public sealed class JoinTests
         Assert.False(second.IsCompleted);
         Assert.Equal(1, _group.Group.AwaitingJoinCount);
         _ = _group.Join(members[1].MemberId);
-        Assert.Equal(ErrorCode.None, second.Result.ErrorCode);
+        Assert.Equal(ErrorCode.None, second.Answer().ErrorCode);
     }
 
     [Fact]
@@ -133,9 +134,9 @@ public sealed class JoinTests
     {
         var join = _group.Join(protocols: [("range", [1]), ("range", [2])]);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        Assert.Equal([1], join.Result.Members[0].Metadata.ToArray());
+        Assert.Equal([1], join.Answer().Members[0].Metadata.ToArray());
         _ = _group.Join();
-        _group.Join(join.Result.MemberId);
+        _group.Join(join.Answer().MemberId);
         Assert.Equal(ClassicGroupState.CompletingRebalance, _group.Group.State);
     }
 }

@@ -1,5 +1,6 @@
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Runtime;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 
 namespace KBroker.Coordination.Tests.Classic;
@@ -34,7 +35,7 @@ public sealed class LeaveTests
         Assert.Equal(2, _group.Group.Members.Count);
         var third = _group.Join(members[2].MemberId, "b");
         var last = _group.Join(members[3].MemberId);
-        Assert.Equal((2, 2), (third.Result.GenerationId, last.Result.GenerationId));
+        Assert.Equal((2, 2), (third.Answer().GenerationId, last.Answer().GenerationId));
     }
 
     [Fact]
@@ -45,7 +46,7 @@ public sealed class LeaveTests
         var other = members.Single(static m => m.MemberId != m.Leader);
         _group.Leave((leader.MemberId, null));
         Assert.Equal(other.MemberId, _group.Group.LeaderId);
-        Assert.Equal(other.MemberId, _group.Join(other.MemberId).Result.Leader);
+        Assert.Equal(other.MemberId, _group.Join(other.MemberId).Answer().Leader);
     }
 
     [Fact]
@@ -55,7 +56,7 @@ public sealed class LeaveTests
         var again = _group.Join(members[0].MemberId, protocols: ("range", [2]));
         Assert.False(again.IsCompleted);
         _group.Leave((members[1].MemberId, null));
-        Assert.Equal(ErrorCode.None, again.Result.ErrorCode);
+        Assert.Equal(ErrorCode.None, again.Answer().ErrorCode);
     }
 
     [Fact]
@@ -64,14 +65,14 @@ public sealed class LeaveTests
         var members = _group.Stabilize("a", "b");
         var join = _group.Join(members[0].MemberId, "a", protocols: ("range", [2]));
         _group.Leave(("", "a"));
-        Assert.Equal(ErrorCode.UnknownMemberId, join.Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, join.Answer().ErrorCode);
         var again = _group.Join(members[1].MemberId, "b");
         Assert.True(again.IsCompleted);
         var newcomer = _group.Join(instanceId: "c");
         again = _group.Join(members[1].MemberId, "b");
-        var sync = _group.Sync(newcomer.Result, "c");
+        var sync = _group.Sync(newcomer.Answer(), "c");
         _group.Leave(("", "c"));
-        Assert.Equal(ErrorCode.UnknownMemberId, sync.Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, sync.Answer().ErrorCode);
     }
 
     [Fact]

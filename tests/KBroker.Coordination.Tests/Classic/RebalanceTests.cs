@@ -1,4 +1,5 @@
 using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 
@@ -15,13 +16,13 @@ public sealed class RebalanceTests
         _group.Driver.Advance(ClassicHarness.InitialDelayMs - 1);
         Assert.False(join.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal(ErrorCode.None, join.Result.ErrorCode);
-        Assert.Equal(1, join.Result.GenerationId);
-        Assert.Equal("client-uuid-1", join.Result.MemberId);
-        Assert.Equal(join.Result.MemberId, join.Result.Leader);
-        Assert.Equal("range", join.Result.ProtocolName);
-        Assert.Equal("consumer", join.Result.ProtocolType);
-        Assert.Equal([1], Assert.Single(join.Result.Members).Metadata.ToArray());
+        Assert.Equal(ErrorCode.None, join.Answer().ErrorCode);
+        Assert.Equal(1, join.Answer().GenerationId);
+        Assert.Equal("client-uuid-1", join.Answer().MemberId);
+        Assert.Equal(join.Answer().MemberId, join.Answer().Leader);
+        Assert.Equal("range", join.Answer().ProtocolName);
+        Assert.Equal("consumer", join.Answer().ProtocolType);
+        Assert.Equal([1], Assert.Single(join.Answer().Members).Metadata.ToArray());
         Assert.Equal(ClassicGroupState.CompletingRebalance, _group.Group.State);
     }
 
@@ -47,14 +48,14 @@ public sealed class RebalanceTests
         var first = _group.Join();
         var second = _group.Join();
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        Assert.Empty(second.Result.Members);
-        Assert.Equal(2, first.Result.Members.Count);
-        var follower = _group.Sync(second.Result);
+        Assert.Empty(second.Answer().Members);
+        Assert.Equal(2, first.Answer().Members.Count);
+        var follower = _group.Sync(second.Answer());
         Assert.False(follower.IsCompleted);
-        var leader = _group.Sync(first.Result, assignments: [(second.Result.MemberId, [7])]);
-        Assert.Equal([7], follower.Result.Assignment.ToArray());
-        Assert.Empty(leader.Result.Assignment.ToArray());
-        Assert.Equal("range", leader.Result.ProtocolName);
+        var leader = _group.Sync(first.Answer(), assignments: [(second.Answer().MemberId, [7])]);
+        Assert.Equal([7], follower.Answer().Assignment.ToArray());
+        Assert.Empty(leader.Answer().Assignment.ToArray());
+        Assert.Equal("range", leader.Answer().ProtocolName);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
     }
 
@@ -67,11 +68,11 @@ public sealed class RebalanceTests
         Assert.Equal(ErrorCode.RebalanceInProgress, _group.Heartbeat(first));
         Assert.False(second.IsCompleted);
         var again = _group.Join(first.MemberId);
-        Assert.Equal((2, 2), (again.Result.GenerationId, second.Result.GenerationId));
-        Assert.Equal(first.MemberId, second.Result.Leader);
-        _group.Assign(again.Result, second.Result);
+        Assert.Equal((2, 2), (again.Answer().GenerationId, second.Answer().GenerationId));
+        Assert.Equal(first.MemberId, second.Answer().Leader);
+        _group.Assign(again.Answer(), second.Answer());
         Assert.Equal(ErrorCode.IllegalGeneration, _group.Heartbeat(first));
-        Assert.Equal(ErrorCode.None, _group.Heartbeat(again.Result));
+        Assert.Equal(ErrorCode.None, _group.Heartbeat(again.Answer()));
     }
 
     [Fact]
@@ -87,7 +88,7 @@ public sealed class RebalanceTests
 
         Assert.False(second.IsCompleted);
         _group.Driver.Advance(1_000);
-        Assert.Equal((2, second.Result.MemberId), (second.Result.GenerationId, second.Result.Leader));
+        Assert.Equal((2, second.Answer().MemberId), (second.Answer().GenerationId, second.Answer().Leader));
         Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(first));
     }
 
@@ -96,12 +97,12 @@ public sealed class RebalanceTests
     {
         var patient = _group.Join(rebalanceMs: 90_000, sessionMs: 200_000);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        _group.Assign(patient.Result);
+        _group.Assign(patient.Answer());
         var second = _group.Join(rebalanceMs: 5_000);
         _group.Driver.Advance(89_999);
         Assert.False(second.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal(second.Result.MemberId, second.Result.Leader);
+        Assert.Equal(second.Answer().MemberId, second.Answer().Leader);
     }
 
     [Fact]
@@ -112,7 +113,7 @@ public sealed class RebalanceTests
         _group.Driver.Advance(9_999);
         Assert.False(again.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal((2, 1), (again.Result.GenerationId, again.Result.Members.Count));
+        Assert.Equal((2, 1), (again.Answer().GenerationId, again.Answer().Members.Count));
     }
 
     [Fact]
@@ -122,8 +123,8 @@ public sealed class RebalanceTests
         var leader = members.Single(static m => m.MemberId == m.Leader);
         var follower = members.Single(static m => m.MemberId != m.Leader);
         var told = _group.Join(follower.MemberId);
-        Assert.Equal((1, leader.MemberId), (told.Result.GenerationId, told.Result.Leader));
-        Assert.Empty(told.Result.Members);
+        Assert.Equal((1, leader.MemberId), (told.Answer().GenerationId, told.Answer().Leader));
+        Assert.Empty(told.Answer().Members);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
         var again = _group.Join(leader.MemberId);
         Assert.False(again.IsCompleted);
@@ -146,11 +147,11 @@ public sealed class RebalanceTests
         var first = _group.Join();
         var second = _group.Join();
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var leader = _group.Join(first.Result.MemberId);
-        var follower = _group.Join(second.Result.MemberId);
-        Assert.Equal((1, 2), (leader.Result.GenerationId, leader.Result.Members.Count));
-        Assert.Equal((1, 0), (follower.Result.GenerationId, follower.Result.Members.Count));
-        var changed = _group.Join(second.Result.MemberId, protocols: ("range", [2]));
+        var leader = _group.Join(first.Answer().MemberId);
+        var follower = _group.Join(second.Answer().MemberId);
+        Assert.Equal((1, 2), (leader.Answer().GenerationId, leader.Answer().Members.Count));
+        Assert.Equal((1, 0), (follower.Answer().GenerationId, follower.Answer().Members.Count));
+        var changed = _group.Join(second.Answer().MemberId, protocols: ("range", [2]));
         Assert.False(changed.IsCompleted);
         Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
     }
@@ -161,10 +162,10 @@ public sealed class RebalanceTests
         var first = _group.Join();
         var second = _group.Join();
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var sync = _group.Sync(second.Result);
+        var sync = _group.Sync(second.Answer());
         _ = _group.Join();
-        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Result.ErrorCode);
-        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Sync(first.Result).Result.ErrorCode);
+        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Answer().ErrorCode);
+        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Sync(first.Answer()).Answer().ErrorCode);
     }
 
     [Fact]
@@ -173,14 +174,14 @@ public sealed class RebalanceTests
         var first = _group.Join(sessionMs: 100_000);
         var second = _group.Join(sessionMs: 100_000);
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var sync = _group.Sync(first.Result, assignments: (first.Result.MemberId, [1]));
-        Assert.Equal(ErrorCode.None, sync.Result.ErrorCode);
+        var sync = _group.Sync(first.Answer(), assignments: (first.Answer().MemberId, [1]));
+        Assert.Equal(ErrorCode.None, sync.Answer().ErrorCode);
         _group.Driver.Advance(59_999);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
         _group.Driver.Advance(1);
         Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(second.Result));
-        Assert.Equal(1, _group.Join(first.Result.MemberId).Result.Members.Count);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(second.Answer()));
+        Assert.Single(_group.Join(first.Answer().MemberId).Answer().Members);
     }
 
     [Fact]
@@ -189,14 +190,14 @@ public sealed class RebalanceTests
         var first = _group.Join();
         var second = _group.Join();
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var sync = _group.Sync(second.Result);
+        var sync = _group.Sync(second.Answer());
         _group.Driver.Advance(9_999);
         Assert.False(sync.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Result.ErrorCode);
-        var again = _group.Join(second.Result.MemberId);
-        Assert.Equal((second.Result.MemberId, 2), (again.Result.Leader, again.Result.GenerationId));
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(first.Result));
+        Assert.Equal(ErrorCode.RebalanceInProgress, sync.Answer().ErrorCode);
+        var again = _group.Join(second.Answer().MemberId);
+        Assert.Equal((second.Answer().MemberId, 2), (again.Answer().Leader, again.Answer().GenerationId));
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(first.Answer()));
     }
 
     [Fact]
@@ -215,7 +216,7 @@ public sealed class RebalanceTests
         }
 
         // Static members are not evicted by the rebalance timeout, but the lead goes on.
-        Assert.Equal((other.MemberId, 2), (again.Result.Leader, again.Result.Members.Count));
+        Assert.Equal((other.MemberId, 2), (again.Answer().Leader, again.Answer().Members.Count));
         Assert.Equal(ErrorCode.IllegalGeneration, _group.Heartbeat(leader, leaderInstance));
     }
 
@@ -225,10 +226,10 @@ public sealed class RebalanceTests
         var first = _group.Join();
         var second = _group.Join();
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var follower = _group.Sync(second.Result);
-        _group.Sync(first.Result, assignments: [(first.Result.MemberId, [5]), ("nobody", [6])]);
-        Assert.Equal((ErrorCode.None, 0), (follower.Result.ErrorCode, follower.Result.Assignment.Length));
-        Assert.Equal([5], _group.Sync(first.Result).Result.Assignment.ToArray());
+        var follower = _group.Sync(second.Answer());
+        _group.Sync(first.Answer(), assignments: [(first.Answer().MemberId, [5]), ("nobody", [6])]);
+        Assert.Equal((ErrorCode.None, 0), (follower.Answer().ErrorCode, follower.Answer().Assignment.Length));
+        Assert.Equal([5], _group.Sync(first.Answer()).Answer().Assignment.ToArray());
     }
 
     [Fact]
@@ -244,7 +245,7 @@ public sealed class RebalanceTests
 
         ErrorCode Error(
             JoinGroupResponse who, string? instance = null, string? type = null, string? name = null) =>
-            _group.Sync(who, instance, type, name).Result.ErrorCode;
+            _group.Sync(who, instance, type, name).Answer().ErrorCode;
     }
 
     [Fact]
@@ -258,7 +259,7 @@ public sealed class RebalanceTests
             _group.Join(protocols: [Of("d"), Of("c"), Of("b")]),
         };
         _group.Driver.Advance(3 * ClassicHarness.InitialDelayMs);
-        Assert.All(joins, static join => Assert.Equal("b", join.Result.ProtocolName));
-        Assert.All(joins[0].Result.Members, static m => Assert.Equal([(byte)'b'], m.Metadata.ToArray()));
+        Assert.All(joins, static join => Assert.Equal("b", join.Answer().ProtocolName));
+        Assert.All(joins[0].Answer().Members, static m => Assert.Equal([(byte)'b'], m.Metadata.ToArray()));
     }
 }

@@ -1,5 +1,6 @@
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Runtime;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 
 namespace KBroker.Coordination.Tests.Classic;
@@ -18,11 +19,11 @@ public sealed class RestartTests
         _group.Driver.Advance(9_000);
         Assert.Equal(ErrorCode.None, _group.Heartbeat(members[0], "a"));
         Assert.Equal(ErrorCode.None, _group.Heartbeat(members[1]));
-        Assert.Equal([0], _group.Sync(members[0], "a").Result.Assignment.ToArray());
-        Assert.Equal([1], _group.Sync(members[1]).Result.Assignment.ToArray());
+        Assert.Equal([0], _group.Sync(members[0], "a").Answer().Assignment.ToArray());
+        Assert.Equal([1], _group.Sync(members[1]).Answer().Assignment.ToArray());
         var follower = members.Single(static m => m.MemberId != m.Leader);
         Assert.Equal(1, _group.Join(
-            follower.MemberId, follower == members[0] ? "a" : null).Result.GenerationId);
+            follower.MemberId, follower == members[0] ? "a" : null).Answer().GenerationId);
     }
 
     [Fact]
@@ -34,7 +35,7 @@ public sealed class RestartTests
         Assert.Equal(ErrorCode.None, _group.Heartbeat(members[0]));
         _group.Driver.Advance(1);
         Assert.Equal(ErrorCode.RebalanceInProgress, _group.Heartbeat(members[0]));
-        Assert.Equal(2, _group.Join(members[0].MemberId).Result.GenerationId);
+        Assert.Equal(2, _group.Join(members[0].MemberId).Answer().GenerationId);
     }
 
     [Fact]
@@ -49,7 +50,7 @@ public sealed class RestartTests
         Assert.Equal(ErrorCode.None, _group.Heartbeat(member));
         newcomer = _group.Join();
         _ = _group.Join(member.MemberId);
-        Assert.Equal(2, newcomer.Result.GenerationId);
+        Assert.Equal(2, newcomer.Answer().GenerationId);
     }
 
     [Fact]
@@ -57,27 +58,27 @@ public sealed class RestartTests
     {
         var members = _group.Stabilize(null, null);
         var again = members.Select(m => _group.Join(m.MemberId, protocols: ("range", [2]))).ToList();
-        var follower = again.Single(static j => j.Result.MemberId != j.Result.Leader).Result;
+        var follower = again.Single(static j => j.Answer().MemberId != j.Answer().Leader).Answer();
         var sync = _group.Sync(follower);
         _group.Driver.Reload();
         var refused = await Assert.ThrowsAsync<CoordinatorException>(() => sync);
         Assert.Equal(ErrorCode.NotCoordinator, refused.Error);
         Assert.Equal((ClassicGroupState.Stable, 1), (_group.Group.State, _group.Group.GenerationId));
-        Assert.Equal(ErrorCode.IllegalGeneration, _group.Sync(follower).Result.ErrorCode);
+        Assert.Equal(ErrorCode.IllegalGeneration, _group.Sync(follower).Answer().ErrorCode);
         Assert.Equal(ErrorCode.IllegalGeneration, _group.Heartbeat(follower));
         again = [.. members.Select(m => _group.Join(m.MemberId, protocols: ("range", [2])))];
-        _group.Assign([.. again.Select(static j => j.Result)]);
+        _group.Assign([.. again.Select(static j => j.Answer())]);
         Assert.Equal(2, _group.Group.GenerationId);
     }
 
     [Fact]
     public void The_first_rebalance_of_a_group_is_forgotten_and_the_group_is_not()
     {
-        var given = _group.Join(version: 9).Result;
+        var given = _group.Join(version: 9).Answer();
         _ = _group.Join(given.MemberId, version: 9);
         _group.Driver.Reload();
         Assert.Equal((ClassicGroupState.Empty, 0), (_group.Group.State, _group.Group.GenerationId));
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(given.MemberId, version: 9).Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(given.MemberId, version: 9).Answer().ErrorCode);
         _group.Stabilize([null]);
     }
 
@@ -122,7 +123,7 @@ public sealed class RestartTests
         var joins = group.Group.Members.ToList().ConvertAll(m => group.Join(m.MemberId));
         Assert.Equal(
             [ErrorCode.None, ErrorCode.None, ErrorCode.GroupMaxSizeReached],
-            joins.Select(static j => j.Result.ErrorCode).Order());
+            joins.Select(static j => j.Answer().ErrorCode).Order());
 
         static ClassicHarness Three()
         {

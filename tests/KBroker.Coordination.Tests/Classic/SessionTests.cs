@@ -1,4 +1,5 @@
 using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 
 namespace KBroker.Coordination.Tests.Classic;
@@ -71,23 +72,23 @@ public sealed class SessionTests
 
         Assert.False(again.IsCompleted);
         var other = _group.Join(members[1].MemberId);
-        var followed = again.Result.MemberId == again.Result.Leader ? other : again;
+        var followed = again.Answer().MemberId == again.Answer().Leader ? other : again;
         var leading = followed == other ? again : other;
-        var sync = _group.Sync(followed.Result);
+        var sync = _group.Sync(followed.Answer());
         for (var i = 0; i < 5; i++)
         {
             _group.Driver.Advance(9_000);
-            Assert.Equal(ErrorCode.None, _group.Heartbeat(leading.Result));
+            Assert.Equal(ErrorCode.None, _group.Heartbeat(leading.Answer()));
         }
 
         Assert.False(sync.IsCompleted);
-        _group.Sync(leading.Result, assignments: [(followed.Result.MemberId, [3])]);
-        Assert.Equal([3], sync.Result.Assignment.ToArray());
-        _group.Heartbeat(leading.Result);
+        _group.Sync(leading.Answer(), assignments: [(followed.Answer().MemberId, [3])]);
+        Assert.Equal([3], sync.Answer().Assignment.ToArray());
+        _group.Heartbeat(leading.Answer());
 
         // The session goes on from the answer, not from the last heartbeat.
         _group.Driver.Advance(9_999);
-        Assert.Equal(ErrorCode.None, _group.Heartbeat(followed.Result));
+        Assert.Equal(ErrorCode.None, _group.Heartbeat(followed.Answer()));
     }
 
     [Fact]
@@ -95,12 +96,12 @@ public sealed class SessionTests
     {
         var first = _group.Join(sessionMs: 1_000_000, rebalanceMs: 1_000_000);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        _group.Assign(first.Result);
+        _group.Assign(first.Answer());
         var newcomer = _group.Join();
         _group.Driver.Advance(ClassicSessions.NewMemberJoinTimeoutMs - 1);
         Assert.False(newcomer.IsCompleted);
         _group.Driver.Advance(1);
-        Assert.Equal((ErrorCode.UnknownMemberId, ""), (newcomer.Result.ErrorCode, newcomer.Result.MemberId));
+        Assert.Equal((ErrorCode.UnknownMemberId, ""), (newcomer.Answer().ErrorCode, newcomer.Answer().MemberId));
         Assert.Single(_group.Group.Members);
     }
 
@@ -109,7 +110,7 @@ public sealed class SessionTests
     {
         var member = _group.Stabilize([null])[0];
         var again = _group.Join(member.MemberId, sessionMs: 6_000);
-        _group.Assign(again.Result);
+        _group.Assign(again.Answer());
         _group.Driver.Advance(5_999);
         Assert.Equal(ClassicGroupState.Stable, _group.Group.State);
         _group.Driver.Advance(1);

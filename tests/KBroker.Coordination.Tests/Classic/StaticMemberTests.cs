@@ -1,4 +1,5 @@
 using KBroker.Coordination.Groups.Classic;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 
 namespace KBroker.Coordination.Tests.Classic;
@@ -19,7 +20,7 @@ public sealed class StaticMemberTests
             var instance = i == 0 ? "a" : "b";
             var wasLeader = _group.Group.LeaderId == members[i].MemberId;
             var leaderBefore = _group.Group.LeaderId;
-            var again = _group.Join(instanceId: instance, version: version).Result;
+            var again = _group.Join(instanceId: instance, version: version).Answer();
             Assert.Equal((ErrorCode.None, 1), (again.ErrorCode, again.GenerationId));
             Assert.StartsWith($"{instance}-uuid-", again.MemberId);
             Assert.NotEqual(members[i].MemberId, again.MemberId);
@@ -28,7 +29,7 @@ public sealed class StaticMemberTests
             Assert.Equal(version >= 9 ? _group.Group.LeaderId : leaderBefore, again.Leader);
             Assert.Equal(ErrorCode.FencedInstanceId, _group.Heartbeat(members[i], instance));
             Assert.Equal(ErrorCode.UnknownMemberId, _group.Heartbeat(members[i]));
-            Assert.Equal([(byte)i], _group.Sync(again, instance).Result.Assignment.ToArray());
+            Assert.Equal([(byte)i], _group.Sync(again, instance).Answer().Assignment.ToArray());
             Assert.Equal(ErrorCode.None, _group.Heartbeat(members[1 - i] is var o && i == 0 ? o : again,
                 i == 0 ? "b" : instance));
         }
@@ -40,7 +41,7 @@ public sealed class StaticMemberTests
     public void The_new_id_of_a_static_member_survives_a_restart()
     {
         _group.Stabilize("a");
-        var again = _group.Join(instanceId: "a", version: 9).Result;
+        var again = _group.Join(instanceId: "a", version: 9).Answer();
         _group.Driver.Reload();
         Assert.Equal(ErrorCode.None, _group.Heartbeat(again, "a"));
         Assert.Equal(again.MemberId, _group.Group.LeaderId);
@@ -55,12 +56,12 @@ public sealed class StaticMemberTests
             _group.Join(instanceId: "b", protocols: [("x", [1]), ("y", [1])]),
         };
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        _group.Assign([.. joins.Select(static j => j.Result)]);
+        _group.Assign([.. joins.Select(static j => j.Answer())]);
         var again = _group.Join(instanceId: "a", protocols: ("y", [1]));
         Assert.False(again.IsCompleted);
         Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);
-        var other = _group.Join(joins[1].Result.MemberId, "b", protocols: [("x", [1]), ("y", [1])]);
-        Assert.Equal(("y", "y"), (again.Result.ProtocolName, other.Result.ProtocolName));
+        var other = _group.Join(joins[1].Answer().MemberId, "b", protocols: [("x", [1]), ("y", [1])]);
+        Assert.Equal(("y", "y"), (again.Answer().ProtocolName, other.Answer().ProtocolName));
     }
 
     [Fact]
@@ -69,13 +70,13 @@ public sealed class StaticMemberTests
         var first = _group.Join(instanceId: "a");
         var second = _group.Join(instanceId: "b");
         _group.Driver.Advance(2 * ClassicHarness.InitialDelayMs);
-        var sync = _group.Sync(second.Result, "b");
+        var sync = _group.Sync(second.Answer(), "b");
         var again = _group.Join(instanceId: "b");
-        Assert.Equal(ErrorCode.FencedInstanceId, sync.Result.ErrorCode);
+        Assert.Equal(ErrorCode.FencedInstanceId, sync.Answer().ErrorCode);
         Assert.False(again.IsCompleted);
-        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Sync(first.Result, "a").Result.ErrorCode);
-        _ = _group.Join(first.Result.MemberId, "a");
-        Assert.Equal((ErrorCode.None, 2), (again.Result.ErrorCode, again.Result.GenerationId));
+        Assert.Equal(ErrorCode.RebalanceInProgress, _group.Sync(first.Answer(), "a").Answer().ErrorCode);
+        _ = _group.Join(first.Answer().MemberId, "a");
+        Assert.Equal((ErrorCode.None, 2), (again.Answer().ErrorCode, again.Answer().GenerationId));
     }
 
     [Fact]
@@ -85,10 +86,10 @@ public sealed class StaticMemberTests
         var before = _group.Join(members[0].MemberId, "a", protocols: ("range", [2]));
         var after = _group.Join(instanceId: "a", protocols: ("range", [2]));
         Assert.Equal((ErrorCode.FencedInstanceId, members[0].MemberId),
-            (before.Result.ErrorCode, before.Result.MemberId));
+            (before.Answer().ErrorCode, before.Answer().MemberId));
         Assert.False(after.IsCompleted);
         _ = _group.Join(members[1].MemberId, "b");
-        Assert.Equal(ErrorCode.None, after.Result.ErrorCode);
+        Assert.Equal(ErrorCode.None, after.Answer().ErrorCode);
     }
 
     [Fact]
@@ -97,8 +98,8 @@ public sealed class StaticMemberTests
         var join = _group.Join(instanceId: "a", version: 9);
         Assert.False(join.IsCompleted);
         _group.Driver.Advance(ClassicHarness.InitialDelayMs);
-        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(join.Result.MemberId, "b").Result.ErrorCode);
-        Assert.Equal(ErrorCode.FencedInstanceId, _group.Join("other", "a").Result.ErrorCode);
+        Assert.Equal(ErrorCode.UnknownMemberId, _group.Join(join.Answer().MemberId, "b").Answer().ErrorCode);
+        Assert.Equal(ErrorCode.FencedInstanceId, _group.Join("other", "a").Answer().ErrorCode);
     }
 
     [Fact]
@@ -111,7 +112,7 @@ public sealed class StaticMemberTests
         Assert.NotNull(_group.Group.FindStaticMember("a"));
         _group.Driver.Advance(1);
         Assert.Null(_group.Group.FindStaticMember("a"));
-        Assert.Equal(newcomer.Result.MemberId, newcomer.Result.Leader);
+        Assert.Equal(newcomer.Answer().MemberId, newcomer.Answer().Leader);
     }
 
     [Fact]
@@ -120,7 +121,7 @@ public sealed class StaticMemberTests
         var first = _group.Join(instanceId: "a", sessionMs: 30_000, rebalanceMs: 5_000);
         var second = _group.Join(instanceId: "b", sessionMs: 30_000, rebalanceMs: 5_000);
         _group.Driver.Advance(5_000);
-        _group.Assign(first.Result, second.Result);
+        _group.Assign(first.Answer(), second.Answer());
         _group.Leave(("", "b"));
         _group.Driver.Advance(29_999);
         Assert.Equal(ClassicGroupState.PreparingRebalance, _group.Group.State);

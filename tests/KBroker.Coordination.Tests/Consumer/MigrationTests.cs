@@ -1,9 +1,6 @@
-using KBroker.Coordination.Groups;
 using KBroker.Coordination.Groups.Classic;
-using KBroker.Coordination.Groups.Consumer.State;
 using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
-using KBroker.Protocol.Messages;
 using static KBroker.Coordination.Tests.Consumer.ConsumerDriver;
 
 namespace KBroker.Coordination.Tests.Consumer;

@@ -1,4 +1,3 @@
-using KBroker.Cluster.Metadata;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Server.Tests.Brokers;

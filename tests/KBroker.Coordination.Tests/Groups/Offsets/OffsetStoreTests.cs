@@ -1,6 +1,5 @@
 using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Groups;
-using KBroker.Coordination.Groups.Offsets;
 using KBroker.Coordination.Runtime;
 using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
