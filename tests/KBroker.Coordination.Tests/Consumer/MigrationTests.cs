@@ -1,5 +1,4 @@
 using KBroker.Coordination.Groups.Classic;
-using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 using static KBroker.Coordination.Tests.Consumer.ConsumerDriver;
 
