@@ -29,9 +29,8 @@ public sealed class OffsetDeleteHandler(OffsetApi offsets, IMetadataLog metadata
         if (!authorizer.Authorize(context, AclOperation.Delete, AclResourceType.Group, request.GroupId))
             throw new RequestFailedException(ErrorCode.GroupAuthorizationFailed);
         var response = new OffsetDeleteResponse();
+        // The group is asked also when no partition is left: its own error comes first.
         var valid = Select(request, response, context);
-        if (valid.Topics.Count == 0)
-            return response;
         try
         {
             var deleted = await offsets.DeleteAsync(valid).ConfigureAwait(false);
