@@ -1,6 +1,7 @@
 using KBroker.Coordination.Groups;
 using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Runtime;
+using KBroker.Coordination.Tests.Harness;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 
@@ -10,7 +11,7 @@ namespace KBroker.Coordination.Tests.Classic;
 /// A group and faithful clients that come, go, die and commit, on a broker that restarts, under a seed; after each
 /// action it checks what must hold at any time, and at the end what must come about.
 /// </summary>
-internal sealed class ClassicModel
+internal sealed class ClassicModel : ISeededModel
 {
     private const int Partitions = 12;
     private const string Topic = "t";

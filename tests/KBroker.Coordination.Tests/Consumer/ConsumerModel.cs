@@ -13,7 +13,7 @@ namespace KBroker.Coordination.Tests.Consumer;
 /// subscribed to is owned, and the log gives the same state.
 /// </summary>
 /// <param name="seed">Chooses everything.</param>
-internal sealed class ConsumerModel(int seed)
+internal sealed class ConsumerModel(int seed) : ISeededModel
 {
     private const int SessionTimeoutMs = 45_000;
     private static readonly string[] Names = ["a", "b", "c"];
@@ -22,10 +22,11 @@ internal sealed class ConsumerModel(int seed)
     private readonly ShardDriver _driver = ConsumerDriver.Create();
     private readonly List<ModelMember> _members = [];
     private readonly Dictionary<string, int> _generations = [];
+    private readonly List<string> _story = [];
     private int _memberIds;
 
     /// <summary>What happened.</summary>
-    public List<string> Story { get; } = [];
+    public IEnumerable<string> Story => _story;
 
     public void Run(int actions)
     {
@@ -90,7 +91,7 @@ internal sealed class ConsumerModel(int seed)
         return alive.Count == 0 ? null : alive[_random.Next(alive.Count)];
     }
 
-    private void Tell(string line) => Story.Add(line);
+    private void Tell(string line) => _story.Add(line);
 
     private void Join()
     {
