@@ -147,7 +147,8 @@ public sealed class ProduceHandler(
             producer.ProducerId,
             producer.Epoch,
             [.. unverified.Select(static u => u.Partition.TopicPartition)],
-            adds: version >= TransactionVerifier.FirstProduceThatAdds).ConfigureAwait(false);
+            adds: version >= TransactionVerifier.FirstProduceThatAdds,
+            AskAnew).ConfigureAwait(false);
         for (var i = 0; i < unverified.Count; i++)
         {
             var one = unverified[i];
@@ -166,6 +167,16 @@ public sealed class ProduceHandler(
         }
 
         return await Finish(work).ConfigureAwait(false);
+
+        void AskAnew()
+        {
+            for (var i = 0; i < unverified.Count; i++)
+            {
+                var one = unverified[i];
+                var question = one.Partition.BeginVerification(FirstHeader(one.Records), isEpochBumped: true);
+                unverified[i] = one with { Verification = question ?? one.Verification };
+            }
+        }
     }
 
     /// <summary>Appends at once, or notes in the work what has to be verified before; then there is no partition.

@@ -151,18 +151,20 @@ public sealed class TxnOffsetCommitHandler(
         if (partitions.Find(topicPartition, out var partition) != ErrorCode.None)
             throw new CoordinatorException(ErrorCode.NotCoordinator);
         var adds = request.Version >= FirstThatAdds;
-        var verification = partition!.Log.BeginVerification(
-            message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
+        var verification = BeginVerification();
         if (verification is not null && (adds || verifier.IsEnabled(0)))
         {
             var errors = await verifier.RunAsync(
-                message.TransactionalId, message.ProducerId, message.ProducerEpoch, [topicPartition], adds)
-                .ConfigureAwait(false);
+                message.TransactionalId, message.ProducerId, message.ProducerEpoch, [topicPartition], adds,
+                () => verification = BeginVerification() ?? verification).ConfigureAwait(false);
             if (errors[0] != ErrorCode.None)
                 throw new CoordinatorException(ForProducer(errors[0], request.Version));
         }
 
         return await groups.Offsets.CommitAsync(request, verification).ConfigureAwait(false);
+
+        TransactionVerification? BeginVerification() => partition!.Log.BeginVerification(
+            message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
     }
 
     /// <summary>The coordinator's error as clients of TxnOffsetCommit understand it.</summary>

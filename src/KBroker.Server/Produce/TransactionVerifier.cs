@@ -31,15 +31,20 @@ public sealed class TransactionVerifier(TransactionApi transactions, ConfigView 
     /// <param name="epoch">Its epoch.</param>
     /// <param name="partitions">The partitions.</param>
     /// <param name="adds">Whether to add them.</param>
+    /// <param name="askAnew">Begins a new question for each partition, see
+    /// <see cref="PartitionLog.BeginVerification"/>: called before the coordinator is asked again. The markers of the
+    /// transaction before, for which that has waited, have ended the questions of before.</param>
     /// <returns>An answer for each, in order.</returns>
     public async Task<IReadOnlyList<ErrorCode>> RunAsync(
         string transactionalId,
         long producerId,
         short epoch,
         IReadOnlyList<TopicPartition> partitions,
-        bool adds)
+        bool adds,
+        Action askAnew)
     {
         ArgumentNullException.ThrowIfNull(partitions);
+        ArgumentNullException.ThrowIfNull(askAnew);
         if (!adds)
         {
             return await transactions.VerifyAsync(transactionalId, producerId, epoch, partitions)
@@ -57,6 +62,7 @@ public sealed class TransactionVerifier(TransactionApi transactions, ConfigView 
             if (error != ErrorCode.ConcurrentTransactions || time.GetElapsedTime(began) + backoff > limit)
                 return [.. Enumerable.Repeat(error, partitions.Count)];
             await Task.Delay(backoff, time).ConfigureAwait(false);
+            askAnew();
         }
     }
 
