@@ -93,8 +93,8 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
     }
 
     /// <summary>
-    /// The coordinator is asked again until the markers of the transaction before are written: they must not end what is
-    /// asked about the new one.
+    /// The coordinator is asked again until the markers of the transaction before are written: they must not end what
+    /// is asked about the new one.
     /// </summary>
     [Fact]
     public async Task A_newer_producer_goes_on_while_its_last_transaction_is_still_being_ended()
