@@ -5,6 +5,7 @@ using KBroker.Coordination.Groups;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -42,6 +43,7 @@ public sealed class PartitionMarkers(PartitionRegistry partitions, GroupCoordina
                 AppendOptions.Coordinator with { IsEpochBumped = end.IsEpochBumped });
             if (appended.Error != ErrorCode.None)
                 return appended.Error;
+            CrashPoint.Reached("txn.marker-appended", end.IsCommit ? "commit" : "abort");
             await partition.WaitDurableAsync(appended.Append.NextOffset).ConfigureAwait(false);
             return ErrorCode.None;
         }
