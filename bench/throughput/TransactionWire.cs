@@ -4,7 +4,9 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Throughput;
 
-/// <summary>A producer's id and epoch, and the requests that give them and end transactions (KIP-890's protocol).</summary>
+/// <summary>
+/// A producer's id and epoch, and the requests that give them and end transactions (KIP-890's protocol).
+/// </summary>
 internal sealed class TransactionWire(ProtocolConnection connection, string? transactionalId)
 {
     private const short InitVersion = 5;

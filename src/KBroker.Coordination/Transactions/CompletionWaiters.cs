@@ -5,8 +5,8 @@ namespace KBroker.Coordination.Transactions;
 
 /// <summary>
 /// Requests that came while their transaction before was still being ended. They wait a little for its completion, and
-/// are then judged again; so most clients get an answer in place of CONCURRENT_TRANSACTIONS, after which they would wait
-/// for longer than that, and ask once more.
+/// are then judged again; so most clients get an answer in place of CONCURRENT_TRANSACTIONS, after which they would
+/// wait for longer than that, and ask once more.
 /// </summary>
 /// <remarks>See docs/decisions/0008. The wait is bounded by <c>add.partitions.to.txn.retry.backoff.max.ms</c>; 0 ends
 /// it.</remarks>

@@ -14,8 +14,8 @@ namespace KBroker.Coordination.Transactions;
 /// </summary>
 /// <remarks>
 /// Example: the decisions of 16 transactions over the same four partitions become durable by one flush. The first of
-/// them appends its four markers; until it is done, the fifteen others have put theirs into the queue; it appends those,
-/// too, fifteen with each write. All of them wait for the same flush then.
+/// them appends its four markers; until it is done, the fifteen others have put theirs into the queue; it appends
+/// those, too, fifteen with each write. All of them wait for the same flush then.
 /// </remarks>
 /// <param name="partitions">The partitions of this broker.</param>
 /// <param name="time">The clock.</param>
