@@ -123,6 +123,34 @@ public sealed class TransactionTests(BrokerFixture fixture) : IClassFixture<Brok
             Assert.Equal(expected, await CommittedAsync(topic, partition));
     }
 
+    /// <summary>
+    /// The coordinator is asked again until the markers of the transaction before are written: they must not end what
+    /// is asked about the new one.
+    /// </summary>
+    [Fact]
+    public async Task A_newer_producer_goes_on_while_its_last_transaction_is_still_being_ended()
+    {
+        const int Partitions = 16;
+        var topic = await fixture.CreateTopicAsync(Partitions, KeepAll);
+        var producer = await NewProducerAsync();
+        await fixture.Client.SendAsync<FindCoordinatorResponse>(
+            new FindCoordinatorRequest { KeyType = 0, CoordinatorKeys = [producer.Id] });
+        for (var round = 0; round < 20; round++)
+        {
+            // What is asked for first waits for the markers: in turn offsets, and a partition.
+            if (round % 2 == 0)
+                Assert.Equal(ErrorCode.None, await producer.CommitAsync(producer.Id, topic, round));
+            for (var partition = Partitions - 1; partition >= 0; partition--)
+                Assert.Equal(ErrorCode.None, (await producer.ProduceAsync(topic, partition, false, "a")).ErrorCode);
+            if (round % 2 == 1)
+                Assert.Equal(ErrorCode.None, await producer.CommitAsync(producer.Id, topic, round));
+            Assert.Equal(ErrorCode.None, await producer.EndAsync(round % 3 == 0, false));
+        }
+
+        await WaitForStateAsync(producer.Id, "CompleteAbort");
+        Assert.Equal(7, (await CommittedAsync(topic, 0)).Count);
+    }
+
     [Fact]
     public async Task Transactions_are_listed_by_state_producer_and_name()
     {
