@@ -218,7 +218,7 @@ internal sealed class CrashRun : IDisposable
         }
 
         _clients = _withTransactions
-            ? new TransactionLoad(_broker, _generation++, _problems, _random)
+            ? new TransactionLoad(_broker, _generation++, _problems, _random, _options.Quick)
             : new Clients(_broker, _generation++, _problems, _random);
         _cyclesOfGeneration = 0;
     }

@@ -211,8 +211,8 @@ internal sealed class PipelineWorker : TransactionClient
         _batch.Clear();
         if (_consumer is not null)
         {
-            // Half of them leave without a word: their session ends.
-            if (_random.Next(2) == 0)
+            // Half of them leave without a word: their session ends. With no broker ever, leaving would take for ever.
+            if (!IsStopping && _random.Next(2) == 0)
                 _consumer.Close();
             _consumer.Dispose();
         }

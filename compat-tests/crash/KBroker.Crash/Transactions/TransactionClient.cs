@@ -5,6 +5,7 @@ internal abstract class TransactionClient : IDisposable
 {
     private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(3);
     private readonly Thread _thread;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
     private const int LogLinesKept = 80;
     private readonly Queue<string> _log = new();
     private volatile bool _held;
@@ -59,9 +60,10 @@ internal abstract class TransactionClient : IDisposable
     public void Dispose()
     {
         _stopping = true;
-        if (_thread.IsAlive)
-            _thread.Join();
-        Close();
+        // librdkafka's SendOffsetsToTransaction does not come back, whatever its timeout, when the broker never does: such
+        // a client is left to the end of the process.
+        if (!_thread.IsAlive || _thread.Join(Patience))
+            Close();
     }
 
     protected void Start() => _thread.Start();

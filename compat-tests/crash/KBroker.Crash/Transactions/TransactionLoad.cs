@@ -33,7 +33,8 @@ internal sealed class TransactionLoad : ICrashLoad
     private long _compared;
 
     /// <summary>Creates the topics and starts the clients; the broker runs.</summary>
-    public TransactionLoad(BrokerUnderTest broker, int generation, Problems problems, Random random)
+    public TransactionLoad(
+        BrokerUnderTest broker, int generation, Problems problems, Random random, bool classicGroups)
     {
         (_broker, _problems) = (broker, problems);
         (string Name, int Partitions) small = ($"small-{generation}", 3);
@@ -73,7 +74,7 @@ internal sealed class TransactionLoad : ICrashLoad
         foreach (var traits in raw)
             _producers.Add(new WireProducer(broker.Port, traits, _history, problems, random.Next()));
         // Groups of both protocols, in turn.
-        var protocol = generation % 2 == 0 ? GroupProtocol.Classic : GroupProtocol.Consumer;
+        var protocol = classicGroups || generation % 2 == 0 ? GroupProtocol.Classic : GroupProtocol.Consumer;
         for (var i = 0; i < 2; i++)
             _workers.Add(new PipelineWorker(broker.Bootstrap, _pipeline, i, protocol, _history, problems, random.Next()));
         _reader = NewReader();
