@@ -69,7 +69,8 @@ public sealed class TransactionRulesTests(BrokerFixture fixture) : IClassFixture
         var producer = await NewProducerAsync();
         var (id, epoch) = (producer.ProducerId, producer.Epoch);
         Assert.Equal(
-            ErrorCode.InvalidProducerIdMapping, (await EndAsync(fixture.NewName(), id, epoch, true, version)).ErrorCode);
+            ErrorCode.InvalidProducerIdMapping,
+            (await EndAsync(fixture.NewName(), id, epoch, true, version)).ErrorCode);
         Assert.Equal(
             ErrorCode.InvalidProducerIdMapping, (await EndAsync(producer.Id, id + 1, epoch, true, version)).ErrorCode);
         Assert.Equal(
