@@ -1,6 +1,7 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -22,7 +23,8 @@ internal readonly record struct ProducerOutcome(
 
 /// <summary>
 /// InitProducerId with a transactional id: gives the producer its id and a higher epoch, which fences the incarnation
-/// before. An open transaction of that one is aborted first; the client is told CONCURRENT_TRANSACTIONS and asks again.
+/// before. An open transaction of that one is aborted first; if that takes long, the client is told
+/// CONCURRENT_TRANSACTIONS and asks again.
 /// </summary>
 /// <remarks>
 /// A producer that names its id and epoch (KIP-360) wants the next epoch after an error of its own. It gets it if
@@ -37,9 +39,21 @@ internal sealed class ProducerInitialization(TransactionShard shard)
     /// <param name="request">The request; its transactional id is not null.</param>
     /// <param name="freshProducerId">A producer id that nobody has, or -1 when none was needed so far.</param>
     public void Run(
-        ICoordinatorTurn turn, Reply<ProducerOutcome> reply, InitProducerIdRequest request, long freshProducerId)
+        ICoordinatorTurn turn, Reply<ProducerOutcome> reply, InitProducerIdRequest request, long freshProducerId) =>
+        Run(turn, reply, request, freshProducerId, mayWait: true);
+
+    private void Run(
+        ICoordinatorTurn turn,
+        Reply<ProducerOutcome> reply,
+        InitProducerIdRequest request,
+        long freshProducerId,
+        bool mayWait)
     {
         var outcome = Initialise(turn, request, freshProducerId);
+        if (outcome.Error == ErrorCode.ConcurrentTransactions && mayWait
+            && shard.Waiters.TryAdd(turn, request.TransactionalId!, reply, later =>
+                Run(later, reply, request, freshProducerId, mayWait: false)))
+            return;
         turn.Send(reply, outcome);
     }
 
@@ -65,6 +79,7 @@ internal sealed class ProducerInitialization(TransactionShard shard)
         {
             if (isContinued && request.ProducerEpoch != entry.Epoch)
                 return ProducerOutcome.Failed(ErrorCode.ProducerFenced);
+            CrashPoint.ReachedOnceAppended("txn.fence-appended", "init");
             shard.Ending.Fence(turn, entry);
             return ProducerOutcome.Failed(ErrorCode.ConcurrentTransactions);
         }
@@ -85,6 +100,7 @@ internal sealed class ProducerInitialization(TransactionShard shard)
             return ProducerOutcome.Failed(ErrorCode.ProducerFenced);
         }
 
+        CrashPoint.ReachedOnceAppended("txn.init-appended");
         shard.Write(turn, entry);
         return new ProducerOutcome(ErrorCode.None, entry.ProducerId, entry.Epoch);
     }

@@ -1,5 +1,6 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -24,10 +25,20 @@ internal sealed class TransactionEnding(TransactionShard shard)
     public void Run(
         ICoordinatorTurn turn,
         Reply<ProducerOutcome> reply,
-        in TransactionalProducer producer,
+        TransactionalProducer producer,
         bool isCommit,
         short clientProtocol,
-        long freshProducerId)
+        long freshProducerId) =>
+        Run(turn, reply, producer, isCommit, clientProtocol, freshProducerId, mayWait: true);
+
+    private void Run(
+        ICoordinatorTurn turn,
+        Reply<ProducerOutcome> reply,
+        TransactionalProducer producer,
+        bool isCommit,
+        short clientProtocol,
+        long freshProducerId,
+        bool mayWait)
     {
         var outcome = string.IsNullOrEmpty(producer.TransactionalId)
             ? ProducerOutcome.Failed(ErrorCode.InvalidRequest)
@@ -36,6 +47,10 @@ internal sealed class TransactionEnding(TransactionShard shard)
                 : clientProtocol >= TransactionProtocol.EpochBump
                     ? EndWithBump(turn, entry, producer, isCommit, clientProtocol, freshProducerId)
                     : EndClassic(turn, entry, producer, isCommit, clientProtocol);
+        if (outcome.Error == ErrorCode.ConcurrentTransactions && mayWait
+            && shard.Waiters.TryAdd(turn, producer.TransactionalId, reply, later =>
+                Run(later, reply, producer, isCommit, clientProtocol, freshProducerId, mayWait: false)))
+            return;
         turn.Send(reply, outcome);
     }
 
@@ -126,6 +141,7 @@ internal sealed class TransactionEnding(TransactionShard shard)
     {
         entry.Prepare(isCommit, clientProtocol, nextProducerId, turn.NowMs);
         var (producerId, epoch) = entry.NextIncarnation();
+        CrashPoint.ReachedOnceAppended("txn.prepare-appended", isCommit ? "commit" : "abort");
         shard.Write(turn, entry);
         shard.Finish(turn, entry);
         return new ProducerOutcome(ErrorCode.None, producerId, epoch);

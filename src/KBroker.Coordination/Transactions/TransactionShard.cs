@@ -2,6 +2,7 @@ using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -31,6 +32,8 @@ internal sealed class TransactionShard : ICoordinatorState
         Initialization = new ProducerInitialization(this);
         Partitions = new TransactionPartitions(this);
         Ending = new TransactionEnding(this);
+        Waiters = new CompletionWaiters(
+            () => options.Configs.Broker.GetInt("add.partitions.to.txn.retry.backoff.max.ms"));
     }
 
     /// <summary>All entries.</summary>
@@ -44,6 +47,9 @@ internal sealed class TransactionShard : ICoordinatorState
 
     /// <summary>EndTxn and the end by timeout.</summary>
     public TransactionEnding Ending { get; }
+
+    /// <summary>Requests that wait until a transaction is complete.</summary>
+    public CompletionWaiters Waiters { get; }
 
     /// <summary>The longest transaction timeout that a producer may ask for, milliseconds.</summary>
     internal int MaxTimeoutMs => _options.Configs.Broker.GetInt("transaction.max.timeout.ms");
@@ -87,7 +93,7 @@ internal sealed class TransactionShard : ICoordinatorState
     /// <inheritdoc/>
     public void OnUnloaded(ErrorCode error)
     {
-        // Nobody waits in the state: answers wait for the log alone.
+        Waiters.Fail(error);
     }
 
     /// <inheritdoc/>
@@ -106,7 +112,9 @@ internal sealed class TransactionShard : ICoordinatorState
             || entry.Epoch != work.ProducerEpoch)
             return;
         entry.Complete(turn.NowMs);
+        CrashPoint.ReachedOnceAppended("txn.complete-appended", work.IsCommit ? "commit" : "abort");
         Write(turn, entry);
+        Waiters.Completed(turn, entry.TransactionalId);
     }
 
     /// <summary>Adds the entry of a new id; its first record comes with its first incarnation.</summary>
@@ -133,6 +141,7 @@ internal sealed class TransactionShard : ICoordinatorState
             if (Find(id) is { State: TransactionState.Ongoing } late && late.StartMs == start)
             {
                 _options.Logger.LogTimeout(id, late.ProducerId, late.TimeoutMs);
+                CrashPoint.ReachedOnceAppended("txn.fence-appended", "timeout");
                 Ending.Fence(step, late);
             }
         });

@@ -151,20 +151,25 @@ public sealed class TxnOffsetCommitHandler(
         if (partitions.Find(topicPartition, out var partition) != ErrorCode.None)
             throw new CoordinatorException(ErrorCode.NotCoordinator);
         var adds = request.Version >= FirstThatAdds;
-        var verification = BeginVerification();
-        if (verification is not null && (adds || verifier.IsEnabled(0)))
+        TransactionVerification? verification = null;
+        for (var asksLeft = TransactionVerifier.AsksMax; asksLeft > 0; asksLeft--)
         {
+            var question = partition!.Log.BeginVerification(
+                message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
+            if (question == verification)
+                break;
+            // A marker, that of the transaction before, makes the question void: then it is asked anew.
+            verification = question;
+            if (verification is null || !(adds || verifier.IsEnabled(0)))
+                break;
             var errors = await verifier.RunAsync(
-                message.TransactionalId, message.ProducerId, message.ProducerEpoch, [topicPartition], adds,
-                () => verification = BeginVerification() ?? verification).ConfigureAwait(false);
+                message.TransactionalId, message.ProducerId, message.ProducerEpoch, [topicPartition], adds)
+                .ConfigureAwait(false);
             if (errors[0] != ErrorCode.None)
                 throw new CoordinatorException(ForProducer(errors[0], request.Version));
         }
 
         return await groups.Offsets.CommitAsync(request, verification).ConfigureAwait(false);
-
-        TransactionVerification? BeginVerification() => partition!.Log.BeginVerification(
-            message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
     }
 
     /// <summary>The coordinator's error as clients of TxnOffsetCommit understand it.</summary>

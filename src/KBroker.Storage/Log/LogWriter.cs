@@ -35,7 +35,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             ref readonly var header = ref headers[i];
             var verdict = Check(header, work.Batches[i], options, out var duplicate, out var problem);
             if (verdict == ProducerVerdict.Duplicate)
-                return Duplicate(duplicate, isAppendTime);
+                return Duplicate(duplicate);
             if (verdict != ProducerVerdict.Append)
                 return Refuse(verdict, problem);
         }
@@ -49,7 +49,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             next = headers[i].NextOffset;
         }
 
-        Write(work, config, nowMs);
+        Write(work, config, nowMs, options.IsEpochBumped);
         return new AppendResult
         {
             FirstOffset = first,
@@ -93,7 +93,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             next = header.NextOffset;
         }
 
-        Write(work, state.Config, state.Context.NowMs);
+        Write(work, state.Config, state.Context.NowMs, isEpochBumped: false);
         return new AppendResult
         {
             FirstOffset = headers[0].BaseOffset,
@@ -106,7 +106,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     }
 
     /// <summary>Writes batches whose offsets are assigned, and moves everything that follows from them.</summary>
-    private void Write(AppendWork work, LogConfig config, long nowMs)
+    private void Write(AppendWork work, LogConfig config, long nowMs, bool isEpochBumped)
     {
         var headers = work.Headers;
         _appended = true;
@@ -122,7 +122,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             segment.LastWriteMs = nowMs;
             CrashPoint.Reached("append.indexed");
             for (var i = 0; i < headers.Length; i++)
-                Follow(segment, headers[i], work.Batches[i]);
+                Follow(segment, headers[i], work.Batches[i], isEpochBumped);
             // Before the end moves, so that no reader sees a transaction's records and not its start.
             state.PublishFirstUnstableOffset();
             state.End.Set(headers[^1].NextOffset, segment, segment.SizeInBytes);
@@ -136,12 +136,13 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         state.Context.Metrics.Appended(work.TotalBytes, work.RecordsCount);
     }
 
-    private void Follow(LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes)
+    private void Follow(
+        LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes, bool isEpochBumped)
     {
         state.Epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset);
         if (!header.IsControl)
             state.Producers.Append(header);
-        else if (Markers.Follow(state.Producers, header, bytes, state.Context) is { } aborted)
+        else if (Markers.Follow(state.Producers, header, bytes, state.Context, isEpochBumped) is { } aborted)
             segment.TransactionIndex.Append(aborted);
     }
 
@@ -167,11 +168,12 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             : verdict;
     }
 
-    private AppendResult Duplicate(in ProducedBatch batch, bool isAppendTime) => new()
+    /// <summary>As Kafka answers it: with the batch's time, whoever set that.</summary>
+    private AppendResult Duplicate(in ProducedBatch batch) => new()
     {
         FirstOffset = batch.FirstOffset,
         LastOffset = batch.LastOffset,
-        LogAppendTimeMs = isAppendTime ? batch.Timestamp : -1,
+        LogAppendTimeMs = batch.Timestamp,
         LogStartOffset = state.StartOffset,
         IsDuplicate = true,
     };
