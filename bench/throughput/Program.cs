@@ -42,6 +42,9 @@ try
         case "commits":
             new CommitsRun(settings).Run();
             return 0;
+        case "transactions":
+            new TransactionsRun(settings).Run();
+            return 0;
         case "crossover":
             new CrossoverRun(settings).Run();
             return 0;

@@ -17,6 +17,7 @@ internal sealed record Settings
           acks         acks=1, acks=all with and without the flush, raw write+fdatasync, for several loads
           replay       seconds until the coordinator serves its groups again, beside a plain read of its log
           commits      offset commits per second of 1, 16 and 128 committers
+          transactions small and large transactions, idempotent beside plain produce
           crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           groups       10,000 members of groups: heartbeats, memory; rebalance of 100 members
@@ -38,9 +39,9 @@ internal sealed record Settings
           --sizes 2,4,8,...,256           KB of an answer (crossover)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
           --records 1000000               committed offsets in the log (replay)
-          --seconds 3                     time of one measurement (commits, acks)
+          --seconds 3                     time of one measurement (commits, acks, transactions)
           --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger';
-                                          for groups 'heartbeats' or 'rebalance')
+                                          transactions; for groups 'heartbeats' or 'rebalance')
           --members 10000                 members in groups of ten (groups)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)

@@ -39,6 +39,23 @@ public sealed class TransactionVerificationTests : IDisposable
     }
 
     [Fact]
+    public void The_marker_of_the_transaction_before_leaves_the_question_of_the_next_one_alone()
+    {
+        Append(0, _storage.Log.BeginVerification(7, 0, 0, isEpochBumped: true));
+        // The client has epoch 1 since its EndTxn was answered, and goes on before the marker is written.
+        var next = _storage.Log.BeginVerification(7, 1, 0, isEpochBumped: true);
+        Assert.True(Mark(ControlRecordType.Commit, epoch: 1, isEpochBumped: true).IsSuccess);
+        Assert.True(Append(0, next, epoch: 1).IsSuccess);
+        // But the one that ends this transaction does not.
+        var late = _storage.Log.BeginVerification(8, 1, 0, isEpochBumped: true);
+        _storage.Log.AppendAsLeader(
+            new ReadOnlySequence<byte>(TestStorage.Marker(8, ControlRecordType.Abort, 3, 2)),
+            0,
+            AppendOptions.Coordinator with { IsEpochBumped = true });
+        Assert.Equal(AppendError.InvalidTransactionState, Append(0, late, epoch: 1, id: 8).Error);
+    }
+
+    [Fact]
     public void A_newer_epoch_makes_the_question_of_an_older_one_void()
     {
         var asked = _storage.Log.BeginVerification(7, 0, 0, isEpochBumped: true);

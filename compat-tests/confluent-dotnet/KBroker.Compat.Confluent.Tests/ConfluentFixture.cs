@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 using KBroker.Compat.Confluent.Tests.Groups;
+using KBroker.Compat.Confluent.Tests.Transactions;
 using KBroker.Compat.Harness;
 using KBroker.Storm.Members;
 
@@ -26,7 +27,8 @@ public sealed class ConfluentFixture : IAsyncLifetime
         SkipReason = CompatEnvironment.WhyNoBroker ?? WhyNoClient();
         if (SkipReason is not null)
             return;
-        _broker = await BrokerProcess.StartAsync(["auto.create.topics.enable=false", .. GroupTest.QuickGroups]);
+        _broker = await BrokerProcess.StartAsync(
+            ["auto.create.topics.enable=false", .. GroupTest.QuickGroups, .. TransactionTest.QuickTransactions]);
         _admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _broker.Bootstrap })
             .SetLogHandler((_, _) => { }).Build();
         // Now the coordinator is ready; an admin client that meets it before may crash (FINDINGS.md).

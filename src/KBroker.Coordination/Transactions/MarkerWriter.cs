@@ -35,7 +35,7 @@ internal sealed class MarkerWriter(
         var left = work.Partitions;
         for (var backoff = FirstBackoff; ; backoff = backoff + backoff > MaxBackoff ? MaxBackoff : backoff + backoff)
         {
-            var errors = await Task.WhenAll(left.Select(p => markers.WriteAsync(p, end))).ConfigureAwait(false);
+            var errors = await markers.WriteAsync(left, end).ConfigureAwait(false);
             if (errors.Contains(ErrorCode.TransactionCoordinatorFenced))
                 return false;
             left = [.. left.Where((partition, i) => IsOpen(partition, errors[i], work))];

@@ -22,7 +22,8 @@ internal readonly record struct ProducerOutcome(
 
 /// <summary>
 /// InitProducerId with a transactional id: gives the producer its id and a higher epoch, which fences the incarnation
-/// before. An open transaction of that one is aborted first; the client is told CONCURRENT_TRANSACTIONS and asks again.
+/// before. An open transaction of that one is aborted first; if that takes long, the client is told
+/// CONCURRENT_TRANSACTIONS and asks again.
 /// </summary>
 /// <remarks>
 /// A producer that names its id and epoch (KIP-360) wants the next epoch after an error of its own. It gets it if
@@ -37,9 +38,21 @@ internal sealed class ProducerInitialization(TransactionShard shard)
     /// <param name="request">The request; its transactional id is not null.</param>
     /// <param name="freshProducerId">A producer id that nobody has, or -1 when none was needed so far.</param>
     public void Run(
-        ICoordinatorTurn turn, Reply<ProducerOutcome> reply, InitProducerIdRequest request, long freshProducerId)
+        ICoordinatorTurn turn, Reply<ProducerOutcome> reply, InitProducerIdRequest request, long freshProducerId) =>
+        Run(turn, reply, request, freshProducerId, mayWait: true);
+
+    private void Run(
+        ICoordinatorTurn turn,
+        Reply<ProducerOutcome> reply,
+        InitProducerIdRequest request,
+        long freshProducerId,
+        bool mayWait)
     {
         var outcome = Initialise(turn, request, freshProducerId);
+        if (outcome.Error == ErrorCode.ConcurrentTransactions && mayWait
+            && shard.Waiters.TryAdd(turn, request.TransactionalId!, reply, later =>
+                Run(later, reply, request, freshProducerId, mayWait: false)))
+            return;
         turn.Send(reply, outcome);
     }
 

@@ -24,10 +24,20 @@ internal sealed class TransactionEnding(TransactionShard shard)
     public void Run(
         ICoordinatorTurn turn,
         Reply<ProducerOutcome> reply,
-        in TransactionalProducer producer,
+        TransactionalProducer producer,
         bool isCommit,
         short clientProtocol,
-        long freshProducerId)
+        long freshProducerId) =>
+        Run(turn, reply, producer, isCommit, clientProtocol, freshProducerId, mayWait: true);
+
+    private void Run(
+        ICoordinatorTurn turn,
+        Reply<ProducerOutcome> reply,
+        TransactionalProducer producer,
+        bool isCommit,
+        short clientProtocol,
+        long freshProducerId,
+        bool mayWait)
     {
         var outcome = string.IsNullOrEmpty(producer.TransactionalId)
             ? ProducerOutcome.Failed(ErrorCode.InvalidRequest)
@@ -36,6 +46,10 @@ internal sealed class TransactionEnding(TransactionShard shard)
                 : clientProtocol >= TransactionProtocol.EpochBump
                     ? EndWithBump(turn, entry, producer, isCommit, clientProtocol, freshProducerId)
                     : EndClassic(turn, entry, producer, isCommit, clientProtocol);
+        if (outcome.Error == ErrorCode.ConcurrentTransactions && mayWait
+            && shard.Waiters.TryAdd(turn, producer.TransactionalId, reply, later =>
+                Run(later, reply, producer, isCommit, clientProtocol, freshProducerId, mayWait: false)))
+            return;
         turn.Send(reply, outcome);
     }
 

@@ -11,19 +11,31 @@ internal sealed class TransactionPartitions(TransactionShard shard)
 {
     /// <summary>Adds partitions to a transaction, which begins with the first.</summary>
     /// <param name="turn">The step.</param>
-    /// <param name="reply">Gets INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS while the last
-    /// transaction is still being ended, or none.</param>
+    /// <param name="reply">Gets INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS when the last
+    /// transaction is still being ended after a while, or none.</param>
     /// <param name="producer">Who adds them.</param>
     /// <param name="partitions">The partitions.</param>
     /// <param name="clientProtocol">See <see cref="TransactionProtocol"/>.</param>
     public void Add(
         ICoordinatorTurn turn,
         Reply<ErrorCode> reply,
-        in TransactionalProducer producer,
+        TransactionalProducer producer,
         IReadOnlyCollection<TopicPartition> partitions,
-        short clientProtocol)
+        short clientProtocol) => Add(turn, reply, producer, partitions, clientProtocol, mayWait: true);
+
+    private void Add(
+        ICoordinatorTurn turn,
+        Reply<ErrorCode> reply,
+        TransactionalProducer producer,
+        IReadOnlyCollection<TopicPartition> partitions,
+        short clientProtocol,
+        bool mayWait)
     {
         var error = Check(producer, out var entry);
+        if (error == ErrorCode.ConcurrentTransactions && mayWait
+            && shard.Waiters.TryAdd(turn, producer.TransactionalId, reply, later =>
+                Add(later, reply, producer, partitions, clientProtocol, mayWait: false)))
+            return;
         if (error == ErrorCode.None)
         {
             var begins = entry!.State != TransactionState.Ongoing;

@@ -31,6 +31,8 @@ internal sealed class TransactionShard : ICoordinatorState
         Initialization = new ProducerInitialization(this);
         Partitions = new TransactionPartitions(this);
         Ending = new TransactionEnding(this);
+        Waiters = new CompletionWaiters(
+            () => options.Configs.Broker.GetInt("add.partitions.to.txn.retry.backoff.max.ms"));
     }
 
     /// <summary>All entries.</summary>
@@ -44,6 +46,9 @@ internal sealed class TransactionShard : ICoordinatorState
 
     /// <summary>EndTxn and the end by timeout.</summary>
     public TransactionEnding Ending { get; }
+
+    /// <summary>Requests that wait until a transaction is complete.</summary>
+    public CompletionWaiters Waiters { get; }
 
     /// <summary>The longest transaction timeout that a producer may ask for, milliseconds.</summary>
     internal int MaxTimeoutMs => _options.Configs.Broker.GetInt("transaction.max.timeout.ms");
@@ -87,7 +92,7 @@ internal sealed class TransactionShard : ICoordinatorState
     /// <inheritdoc/>
     public void OnUnloaded(ErrorCode error)
     {
-        // Nobody waits in the state: answers wait for the log alone.
+        Waiters.Fail(error);
     }
 
     /// <inheritdoc/>
@@ -107,6 +112,7 @@ internal sealed class TransactionShard : ICoordinatorState
             return;
         entry.Complete(turn.NowMs);
         Write(turn, entry);
+        Waiters.Completed(turn, entry.TransactionalId);
     }
 
     /// <summary>Adds the entry of a new id; its first record comes with its first incarnation.</summary>

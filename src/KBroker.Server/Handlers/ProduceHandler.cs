@@ -139,34 +139,64 @@ public sealed class ProduceHandler(
 
     private async ValueTask<IResponseMessage?> VerifyAsync(ProduceWork work)
     {
-        var unverified = work.Unverified!;
-        var version = work.Context.ApiVersion;
-        var producer = unverified[0].Verification;
-        var errors = await verifier.RunAsync(
-            work.Request.TransactionalId!,
-            producer.ProducerId,
-            producer.Epoch,
-            [.. unverified.Select(static u => u.Partition.TopicPartition)],
-            adds: version >= TransactionVerifier.FirstProduceThatAdds).ConfigureAwait(false);
-        for (var i = 0; i < unverified.Count; i++)
+        var asked = work.Unverified!;
+        for (var asksLeft = TransactionVerifier.AsksMax; asked.Count > 0; asksLeft--)
         {
-            var one = unverified[i];
-            var isOfProducer = one.Verification.ProducerId == producer.ProducerId
-                && one.Verification.Epoch == producer.Epoch;
-            var (error, message) = isOfProducer
-                ? TransactionVerifier.ForProducer(errors[i], version)
-                : (ErrorCode.InvalidProducerIdMapping, "Transactional records contained more than one producer ID");
-            var appended = error != ErrorCode.None
-                ? PartitionAppend.Refused(error, message)
-                : one.Partition.AppendAsLeader(
-                    one.Records,
-                    work.Request.Acks,
-                    AppendOptions.Client with { RequiresVerification = true, Verification = one.Verification });
-            Complete(work, one.Answer, appended, one.Partition, one.Partition.TopicPartition.Topic);
+            var producer = asked[0].Verification;
+            var errors = await verifier.RunAsync(
+                work.Request.TransactionalId!,
+                producer.ProducerId,
+                producer.Epoch,
+                [.. asked.Select(static u => u.Partition.TopicPartition)],
+                Adds(work.Context)).ConfigureAwait(false);
+            var again = new List<UnverifiedAppend>();
+            for (var i = 0; i < asked.Count; i++)
+            {
+                if (errors[i] == ErrorCode.None && asksLeft > 1 && IsVoid(asked[i], work.Context, out var renewed))
+                    again.Add(renewed);
+                else
+                    AppendVerified(work, asked[i], producer, errors[i]);
+            }
+
+            asked = again;
         }
 
         return await Finish(work).ConfigureAwait(false);
     }
+
+    /// <summary>
+    /// Whether a marker came between question and answer, that of the transaction before: then the answer may be too
+    /// old, and one asks again.
+    /// </summary>
+    private static bool IsVoid(in UnverifiedAppend asked, RequestContext context, out UnverifiedAppend renewed)
+    {
+        renewed = asked;
+        var question = asked.Partition.BeginVerification(FirstHeader(asked.Records), Adds(context));
+        if (question is null || question == asked.Verification)
+            return false;
+        renewed = asked with { Verification = question };
+        return true;
+    }
+
+    private void AppendVerified(
+        ProduceWork work, in UnverifiedAppend one, TransactionVerification producer, ErrorCode verified)
+    {
+        var isOfProducer = one.Verification.ProducerId == producer.ProducerId
+            && one.Verification.Epoch == producer.Epoch;
+        var (error, message) = isOfProducer
+            ? TransactionVerifier.ForProducer(verified, work.Context.ApiVersion)
+            : (ErrorCode.InvalidProducerIdMapping, "Transactional records contained more than one producer ID");
+        var appended = error != ErrorCode.None
+            ? PartitionAppend.Refused(error, message)
+            : one.Partition.AppendAsLeader(
+                one.Records,
+                work.Request.Acks,
+                AppendOptions.Client with { RequiresVerification = true, Verification = one.Verification });
+        Complete(work, one.Answer, appended, one.Partition, one.Partition.TopicPartition.Topic);
+    }
+
+    private static bool Adds(RequestContext context) =>
+        context.ApiVersion >= TransactionVerifier.FirstProduceThatAdds;
 
     /// <summary>Appends at once, or notes in the work what has to be verified before; then there is no partition.
     /// </summary>
@@ -229,8 +259,7 @@ public sealed class ProduceHandler(
 
         if (!verifier.IsEnabled(context.ApiVersion))
             return partition.AppendAsLeader(bytes, request.Acks, AppendOptions.Client);
-        var adds = context.ApiVersion >= TransactionVerifier.FirstProduceThatAdds;
-        if (partition.BeginVerification(header, adds) is { } verification)
+        if (partition.BeginVerification(header, Adds(context)) is { } verification)
         {
             work.Unverified ??= [];
             work.Unverified.Add(new UnverifiedAppend(partition, bytes, verification, answer));

@@ -151,10 +151,17 @@ public sealed class TxnOffsetCommitHandler(
         if (partitions.Find(topicPartition, out var partition) != ErrorCode.None)
             throw new CoordinatorException(ErrorCode.NotCoordinator);
         var adds = request.Version >= FirstThatAdds;
-        var verification = partition!.Log.BeginVerification(
-            message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
-        if (verification is not null && (adds || verifier.IsEnabled(0)))
+        TransactionVerification? verification = null;
+        for (var asksLeft = TransactionVerifier.AsksMax; asksLeft > 0; asksLeft--)
         {
+            var question = partition!.Log.BeginVerification(
+                message.ProducerId, message.ProducerEpoch, sequence: 0, isEpochBumped: adds);
+            if (question == verification)
+                break;
+            // A marker, that of the transaction before, makes the question void: then it is asked anew.
+            verification = question;
+            if (verification is null || !(adds || verifier.IsEnabled(0)))
+                break;
             var errors = await verifier.RunAsync(
                 message.TransactionalId, message.ProducerId, message.ProducerEpoch, [topicPartition], adds)
                 .ConfigureAwait(false);

@@ -42,7 +42,7 @@ public sealed class WriteTxnMarkersHandler(PartitionMarkers markers, IAuthorizer
                 marker.TransactionResult,
                 marker.TransactionVersion >= FirstBumped);
             Add(response, marker, (partition, result) =>
-                pending.Add((markers.WriteAsync(partition, end), result)));
+                pending.Add((WriteAsync(partition, end), result)));
         }
 
         foreach (var (written, result) in pending)
@@ -58,6 +58,9 @@ public sealed class WriteTxnMarkersHandler(PartitionMarkers markers, IAuthorizer
             Add(response, marker, (_, result) => result.ErrorCode = error);
         return response;
     }
+
+    private async Task<ErrorCode> WriteAsync(TopicPartition partition, TransactionEnd end) =>
+        (await markers.WriteAsync([partition], end).ConfigureAwait(false))[0];
 
     private static void Add(
         WriteTxnMarkersResponse response,

@@ -30,7 +30,7 @@ internal static class HandlerSet
         var creator = new AutoTopicCreator(
             controller, metadata, state.Configs, loggers.CreateLogger<AutoTopicCreator>());
         var transactions = coordination.Transactions.Api;
-        var verifier = new TransactionVerifier(transactions, state.Configs, time);
+        var verifier = new TransactionVerifier(transactions, state.Configs);
         return
         [
             new ApiVersionsHandler(metadata, options.SupportedFeatures),

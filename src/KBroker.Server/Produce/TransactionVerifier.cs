@@ -11,11 +11,14 @@ namespace KBroker.Server.Produce;
 /// </summary>
 /// <param name="transactions">The coordinator.</param>
 /// <param name="configs">The configs in force.</param>
-/// <param name="time">The clock.</param>
-public sealed class TransactionVerifier(TransactionApi transactions, ConfigView configs, TimeProvider time)
+public sealed class TransactionVerifier(TransactionApi transactions, ConfigView configs)
 {
     /// <summary>Producers from this version of Produce on do not add partitions themselves.</summary>
     public const short FirstProduceThatAdds = 12;
+
+    /// <summary>How often the coordinator is asked about the same append; see
+    /// <see cref="PartitionLog.BeginVerification"/>.</summary>
+    public const int AsksMax = 3;
 
     private const short FirstProduceWithAbortable = 11;
 
@@ -46,18 +49,10 @@ public sealed class TransactionVerifier(TransactionApi transactions, ConfigView 
                 .ConfigureAwait(false);
         }
 
-        // The transaction before may still be ended; the producer would only come again.
-        var backoff = TimeSpan.FromMilliseconds(configs.Broker.GetInt("add.partitions.to.txn.retry.backoff.ms"));
-        var limit = TimeSpan.FromMilliseconds(configs.Broker.GetInt("add.partitions.to.txn.retry.backoff.max.ms"));
-        var began = time.GetTimestamp();
-        while (true)
-        {
-            var error = await transactions.AddPartitionsAsync(
-                transactionalId, producerId, epoch, partitions, isEpochBumped: true).ConfigureAwait(false);
-            if (error != ErrorCode.ConcurrentTransactions || time.GetElapsedTime(began) + backoff > limit)
-                return [.. Enumerable.Repeat(error, partitions.Count)];
-            await Task.Delay(backoff, time).ConfigureAwait(false);
-        }
+        // While the transaction before is being ended, the coordinator answers a little later.
+        var error = await transactions.AddPartitionsAsync(
+            transactionalId, producerId, epoch, partitions, isEpochBumped: true).ConfigureAwait(false);
+        return [.. Enumerable.Repeat(error, partitions.Count)];
     }
 
     /// <summary>The error that a producer is answered: one that clients of its age understand.</summary>

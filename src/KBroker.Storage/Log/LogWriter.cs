@@ -57,7 +57,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             next = headers[i].NextOffset;
         }
 
-        Write(work, config, nowMs);
+        Write(work, config, nowMs, options.IsEpochBumped);
         return new AppendResult
         {
             FirstOffset = first,
@@ -101,7 +101,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             next = header.NextOffset;
         }
 
-        Write(work, state.Config, state.Context.NowMs);
+        Write(work, state.Config, state.Context.NowMs, isEpochBumped: false);
         return new AppendResult
         {
             FirstOffset = headers[0].BaseOffset,
@@ -114,7 +114,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     }
 
     /// <summary>Writes batches whose offsets are assigned, and moves everything that follows from them.</summary>
-    private void Write(AppendWork work, LogConfig config, long nowMs)
+    private void Write(AppendWork work, LogConfig config, long nowMs, bool isEpochBumped)
     {
         var headers = work.Headers;
         _appended = true;
@@ -130,7 +130,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             segment.LastWriteMs = nowMs;
             CrashPoint.Reached("append.indexed");
             for (var i = 0; i < headers.Length; i++)
-                Follow(segment, headers[i], work.Batches[i]);
+                Follow(segment, headers[i], work.Batches[i], isEpochBumped);
             // Before the end moves, so that no reader sees a transaction's records and not its start.
             state.PublishFirstUnstableOffset();
             state.End.Set(headers[^1].NextOffset, segment, segment.SizeInBytes);
@@ -144,14 +144,15 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         state.Context.Metrics.Appended(work.TotalBytes, work.RecordsCount);
     }
 
-    private void Follow(LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes)
+    private void Follow(
+        LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes, bool isEpochBumped)
     {
         if (header.IsFlagged || header.IsControl)
             FollowFlags(segment, header);
         state.Epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset);
         if (!header.IsControl)
             state.Producers.Append(header);
-        else if (Markers.Follow(state.Producers, header, bytes, state.Context) is { } aborted)
+        else if (Markers.Follow(state.Producers, header, bytes, state.Context, isEpochBumped) is { } aborted)
             segment.TransactionIndex.Append(aborted);
     }
 

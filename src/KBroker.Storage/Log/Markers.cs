@@ -8,12 +8,21 @@ namespace KBroker.Storage.Log;
 internal static class Markers
 {
     /// <summary>Applies the marker of a control batch, offsets assigned.</summary>
+    /// <param name="producers">The producers of the log.</param>
+    /// <param name="header">Header of the batch.</param>
+    /// <param name="batch">The batch.</param>
+    /// <param name="context">How to read it.</param>
+    /// <param name="isEpochBumped">See <see cref="AppendOptions.IsEpochBumped"/>.</param>
     /// <returns>The transaction that it aborted, if it had records here.</returns>
     public static AbortedTransaction? Follow(
-        ProducerStates producers, in RecordBatchHeader header, in ReadOnlySequence<byte> batch, LogContext context)
+        ProducerStates producers,
+        in RecordBatchHeader header,
+        in ReadOnlySequence<byte> batch,
+        LogContext context,
+        bool isEpochBumped = false)
     {
         return TryRead(header, batch, context, out var type, out var coordinatorEpoch)
-            ? producers.AppendMarker(header, type, coordinatorEpoch)
+            ? producers.AppendMarker(header, type, coordinatorEpoch, isEpochBumped)
             : null;
     }
 

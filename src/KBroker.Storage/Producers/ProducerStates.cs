@@ -198,11 +198,20 @@ internal sealed class ProducerStates
     }
 
     /// <summary>Notes an appended marker, which ends the producer's transaction.</summary>
+    /// <param name="header">Header of its batch.</param>
+    /// <param name="type">How the transaction ended.</param>
+    /// <param name="coordinatorEpoch">Epoch of the coordinator that wrote it.</param>
+    /// <param name="isEpochBumped">See <see cref="AppendOptions.IsEpochBumped"/>; without meaning where nobody
+    /// verifies, as in a replay.</param>
     /// <returns>The transaction, if it was aborted and had records here; its last stable offset counts the
     /// rest.</returns>
-    public AbortedTransaction? AppendMarker(in RecordBatchHeader header, ControlRecordType type, int coordinatorEpoch)
+    public AbortedTransaction? AppendMarker(
+        in RecordBatchHeader header, ControlRecordType type, int coordinatorEpoch, bool isEpochBumped)
     {
-        _verifications.Remove(header.ProducerId);
+        // A marker of the newer protocol has the epoch of the next transaction: what is asked for that one stands.
+        if (_verifications.TryGetValue(header.ProducerId, out var asked)
+            && !(asked.Epoch > header.ProducerEpoch || (isEpochBumped && asked.Epoch == header.ProducerEpoch)))
+            _verifications.Remove(header.ProducerId);
         var state = GetOrAdd(header.ProducerId);
         state.SetEpoch(header.ProducerEpoch);
         state.CoordinatorEpoch = coordinatorEpoch;

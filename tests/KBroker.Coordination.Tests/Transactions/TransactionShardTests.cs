@@ -12,7 +12,8 @@ public sealed class TransactionShardTests
     private static readonly TopicPartition A0 = new("a", 0);
     private static readonly TopicPartition A1 = new("a", 1);
 
-    private readonly TransactionDriver _driver = new();
+    /// <summary>Nobody waits for a transaction to be complete; see <see cref="CompletionWaiterTests"/>.</summary>
+    private readonly TransactionDriver _driver = new(("add.partitions.to.txn.retry.backoff.max.ms", "0"));
 
     private TransactionEntry Entry => _driver.Shard.Find("t")!;
 
