@@ -48,12 +48,12 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
 
         if (_writer.Count > 0 && !Append(partition))
             return false;
-        if (carried == 0)
-            return true;
-        // The deletion may begin when they cannot be lost any more.
+        // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
         CrashPoint.Reached("delay.carried");
         log.Flush();
         CrashPoint.Reached("delay.carried-flushed");
+        if (carried == 0)
+            return true;
         parts.Metrics.Carried(partition.TopicPartition.Topic, carried);
         parts.Logger.LogInformation(
             "{Partition}: {Count} delayed records below offset {Start} were carried forward to {End} and behind.",

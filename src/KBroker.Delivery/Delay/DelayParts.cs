@@ -27,8 +27,14 @@ internal sealed record DelayParts
     /// <summary>What is counted.</summary>
     public required DelayMetrics Metrics { get; init; }
 
-    /// <summary>Entries of a partition in memory: up to twice this many, 24 bytes each.</summary>
+    /// <summary>Where schedules do their work.</summary>
+    public ITaskExecutor Executor { get; init; } = new ThreadPoolExecutor();
+
+    /// <summary>Near entries of a partition, in memory: up to twice this many, 24 bytes each.</summary>
     public int NearMax { get; init; } = 16_384;
+
+    /// <summary>Far entries of a partition in memory before they become a file.</summary>
+    public int FarMax { get; init; } = 8_192;
 
     /// <summary>After how many batches and deliveries the files are brought up to date.</summary>
     public long CheckpointWork { get; init; } = 50_000;

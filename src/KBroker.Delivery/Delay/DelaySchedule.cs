@@ -46,7 +46,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         Partition = partition;
         _parts = parts;
-        _pending = new PendingSchedule(parts.Files, () => Partition.Log.Path, parts.NearMax);
+        _pending = new PendingSchedule(parts.Files, () => Partition.Log.Path, parts.NearMax, parts.FarMax);
         _origins = new OriginReader(parts.Codecs);
         _follower = new FlagFollower(_pending, _origins);
         _delivery = new DueDelivery(parts, _pending, _origins);
@@ -100,7 +100,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             }
 
             if (state == Idle)
-                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+                _parts.Executor.Submit(this);
             return;
         }
     }

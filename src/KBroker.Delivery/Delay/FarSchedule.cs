@@ -8,11 +8,9 @@ namespace KBroker.Delivery.Delay;
 /// </summary>
 /// <param name="files">The file system.</param>
 /// <param name="directory">The partition's directory, which may be renamed.</param>
-internal sealed class FarSchedule(IFileSystem files, Func<string> directory)
+/// <param name="memoryMax">Entries in memory before they become a file.</param>
+internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int memoryMax)
 {
-    /// <summary>Entries in memory before they become a file.</summary>
-    internal const int MemoryMax = 8192;
-
     /// <summary>Files of about one size before they are merged.</summary>
     private const int RunsOfSizeMax = 8;
 
@@ -48,7 +46,7 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory)
     {
         _memory.Add(record);
         _isSorted = _memory.Count == 1;
-        if (_memory.Count >= MemoryMax)
+        if (_memory.Count >= memoryMax)
             WriteMemory();
     }
 
@@ -205,8 +203,8 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory)
     }
 
     /// <summary>Files of one class differ in size by less than the number that is merged.</summary>
-    private static int SizeClass(ScheduleRun run) =>
-        System.Numerics.BitOperations.Log2((uint)Math.Max(1, run.Count / MemoryMax)) / 3;
+    private int SizeClass(ScheduleRun run) =>
+        System.Numerics.BitOperations.Log2((uint)Math.Max(1, run.Count / memoryMax)) / 3;
 
     private void Drop(Predicate<ScheduleRun> isDone)
     {

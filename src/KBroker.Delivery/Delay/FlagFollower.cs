@@ -47,6 +47,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
+        // A log may start within a batch, of which the records behind the start are still there.
+        var isStart = FollowedTo <= log.LogStartOffset;
         while (true)
         {
             var end = Math.Max(log.LogEndOffset, log.Flagged.FollowedEnd);
@@ -55,7 +57,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             if (FollowedTo >= end)
                 break;
             _found.Clear();
-            var next = log.Flagged.List(FollowedTo, end, BatchesAtOnce, _found);
+            var next = log.Flagged.List(FollowedTo, end, BatchesAtOnce, isStart, _found);
+            isStart = false;
             foreach (var flagged in _found)
             {
                 // A batch may be indexed a moment before it can be read.
@@ -81,7 +84,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         var isHiding = (flagged.Attributes & RecordBatchAttributes.Hiding) != 0;
         if (isCopy && !isHiding && !isLoading)
             return;
-        if (origins.ReadBatch(log, flagged.BaseOffset) is not { } batch)
+        if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
             return;
         if (isCopy)
             TakeCopies(batch, isHiding);

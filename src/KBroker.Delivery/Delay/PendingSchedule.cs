@@ -23,11 +23,12 @@ internal sealed class PendingSchedule
     /// <summary>Creates an empty schedule.</summary>
     /// <param name="files">The file system.</param>
     /// <param name="directory">The partition's directory.</param>
-    /// <param name="nearMax">Entries in memory: twice this many at most.</param>
-    public PendingSchedule(IFileSystem files, Func<string> directory, int nearMax)
+    /// <param name="nearMax">Near entries, all in memory: twice this many at most.</param>
+    /// <param name="farMax">Far entries in memory, at most.</param>
+    public PendingSchedule(IFileSystem files, Func<string> directory, int nearMax, int farMax)
     {
         _nearMax = nearMax;
-        _far = new FarSchedule(files, directory);
+        _far = new FarSchedule(files, directory, farMax);
     }
 
     /// <summary>Number of records pending; exact after <see cref="FinishLoading"/>.</summary>

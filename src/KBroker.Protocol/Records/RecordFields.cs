@@ -26,7 +26,7 @@ internal struct RecordFields
     public int HeadersStart;
     public int HeadersCount;
 
-    /// <summary>Headers whose key begins like those that ask the broker for something; an upper bound.</summary>
+    /// <summary>Headers whose key begins like those that ask the broker for something.</summary>
     public int RequestHeadersCount;
 
     /// <summary>Decodes and checks one record.</summary>
@@ -78,13 +78,16 @@ internal struct RecordFields
         if (!VarInt.TryRead(ref body, out fields.HeadersCount))
             ThrowTruncated(length);
         CheckHeadersCount(fields.HeadersCount, body.Remaining);
-        fields.RequestHeadersCount = fields.HeadersCount;
+        Span<byte> prefix = stackalloc byte[sizeof(ulong)];
         for (var i = 0; i < fields.HeadersCount; i++)
         {
             if (!VarInt.TryRead(ref body, out int keyLength))
                 ThrowTruncated(length);
             if (keyLength < 0)
                 ThrowHeaderKey(keyLength);
+            if (keyLength > sizeof(ulong) && body.TryCopyTo(prefix)
+                && BinaryPrimitives.ReadUInt64LittleEndian(prefix) == RequestPrefix)
+                fields.RequestHeadersCount++;
             Skip(ref body, keyLength, "header key");
             if (!VarInt.TryRead(ref body, out int valueLength))
                 ThrowTruncated(length);

@@ -58,18 +58,20 @@ public sealed class FlaggedBatches
     }
 
     /// <summary>Lists flagged batches without reading them.</summary>
-    /// <param name="offset">Where to start; batches that begin before it are left out.</param>
+    /// <param name="offset">Where to start.</param>
     /// <param name="endOffset">Where to end.</param>
     /// <param name="maxCount">The most batches.</param>
+    /// <param name="withBatchAround">Whether a batch that begins before the start and holds it is listed, too.</param>
     /// <param name="batches">Receives them, in order.</param>
     /// <returns>Where to go on.</returns>
     /// <exception cref="StorageException">The log directory is offline.</exception>
-    public long List(long offset, long endOffset, int maxCount, List<FlaggedBatch> batches)
+    public long List(
+        long offset, long endOffset, int maxCount, bool withBatchAround, List<FlaggedBatch> batches)
     {
         _state.Directory.ThrowIfOffline();
         try
         {
-            return new FlaggedReader(_state).Read(offset, endOffset, maxCount, batches);
+            return new FlaggedReader(_state).Read(offset, endOffset, maxCount, withBatchAround, batches);
         }
         catch (IOException exception) when (exception is not StorageException)
         {

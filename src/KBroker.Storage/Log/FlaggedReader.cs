@@ -10,7 +10,8 @@ internal sealed class FlaggedReader(LogState state)
     private const int PlacesAtOnce = 64;
 
     /// <summary>See <see cref="FlaggedBatches.List"/>.</summary>
-    public long Read(long offset, long endOffset, int maxCount, List<FlaggedBatch> batches)
+    public long Read(
+        long offset, long endOffset, int maxCount, bool withBatchAround, List<FlaggedBatch> batches)
     {
         Span<FlaggedPlace> places = stackalloc FlaggedPlace[PlacesAtOnce];
         var all = state.Segments.All;
@@ -20,6 +21,8 @@ internal sealed class FlaggedReader(LogState state)
             if (index.IsEmpty)
                 continue;
             var at = index.FindOffset(offset);
+            if (withBatchAround && at > 0 && Holds(all[i], at - 1, offset))
+                at--;
             for (int count; (count = index.Read(at, places)) > 0; at += count)
             {
                 foreach (ref readonly var place in places[..count])
@@ -34,5 +37,16 @@ internal sealed class FlaggedReader(LogState state)
         }
 
         return endOffset;
+    }
+
+    /// <summary>Whether a batch that begins before an offset holds it.</summary>
+    private static bool Holds(LogSegment segment, int index, long offset)
+    {
+        Span<FlaggedPlace> place = stackalloc FlaggedPlace[1];
+        Span<byte> bytes = stackalloc byte[RecordBatchLayout.HeaderSize];
+        return segment.FlagIndex.Read(index, place) == 1
+            && segment.File.File.Read(bytes, place[0].Position) == bytes.Length
+            && RecordBatchHeader.TryParse(bytes, out var header)
+            && header.LastOffset >= offset;
     }
 }
