@@ -121,6 +121,26 @@ public sealed class ProducerTests
     }
 
     [Fact]
+    public void Clean_closes_leave_one_snapshot_beside_those_of_finished_segments()
+    {
+        using var storage = new TestStorage(new LogConfig { SegmentBytes = 1500 });
+        for (var i = 0; i < 30; i++)
+        {
+            storage.AppendOk(TestStorage.ProducerBatch(7, 0, i, 1));
+            storage.CloseCleanly();
+            storage.Reopen();
+        }
+
+        string[] Names(string pattern) =>
+            [.. Directory.GetFiles(storage.Log.Path, pattern).Select(Path.GetFileNameWithoutExtension).Order()!];
+        var segments = Names("*.log");
+        Assert.True(segments.Length > 1);
+        Assert.Equal([.. segments.Skip(1), $"{30:D20}"], Names("*.snapshot"));
+        Assert.True(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 27, 1)).IsDuplicate);
+        Assert.False(storage.AppendOk(TestStorage.ProducerBatch(7, 0, 30, 1)).IsDuplicate);
+    }
+
+    [Fact]
     public void What_is_taken_over_from_another_log_is_as_partial_as_it_was_there()
     {
         var told = new ProducerState(7);

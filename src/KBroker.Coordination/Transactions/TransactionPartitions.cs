@@ -76,7 +76,8 @@ internal sealed class TransactionPartitions(TransactionShard shard)
         entry = shard.Find(producer.TransactionalId);
         if (entry is null || entry.ProducerId != producer.ProducerId)
             return ErrorCode.InvalidProducerIdMapping;
-        if (entry.Epoch != producer.Epoch)
+        // The highest epoch is the coordinator's own: there is none above it by which to end a transaction.
+        if (entry.Epoch != producer.Epoch || producer.Epoch == short.MaxValue)
             return ErrorCode.ProducerFenced;
         return entry.IsEnding ? ErrorCode.ConcurrentTransactions : ErrorCode.None;
     }

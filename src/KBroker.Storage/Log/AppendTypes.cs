@@ -127,7 +127,10 @@ public readonly record struct AppendResult
     /// <summary>Offset of the last record; -1 with an error.</summary>
     public long LastOffset { get; init; }
 
-    /// <summary>The timestamp given to all records (ms), or -1 when they keep their producer's.</summary>
+    /// <summary>
+    /// The timestamp given to all records (ms), or -1 when they keep their producer's; of a duplicate the largest
+    /// timestamp of the batch, whoever gave it.
+    /// </summary>
     public long LogAppendTimeMs { get; init; }
 
     /// <summary>The log's first offset.</summary>

@@ -43,7 +43,7 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             ref readonly var header = ref headers[i];
             var verdict = Check(header, work.Batches[i], options, out var duplicate, out var problem);
             if (verdict == ProducerVerdict.Duplicate)
-                return Duplicate(duplicate, isAppendTime);
+                return Duplicate(duplicate);
             if (verdict != ProducerVerdict.Append)
                 return Refuse(verdict, problem);
         }
@@ -190,11 +190,12 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
             : verdict;
     }
 
-    private AppendResult Duplicate(in ProducedBatch batch, bool isAppendTime) => new()
+    /// <summary>As Kafka answers it: with the batch's time, whoever set that.</summary>
+    private AppendResult Duplicate(in ProducedBatch batch) => new()
     {
         FirstOffset = batch.FirstOffset,
         LastOffset = batch.LastOffset,
-        LogAppendTimeMs = isAppendTime ? batch.Timestamp : -1,
+        LogAppendTimeMs = batch.Timestamp,
         LogStartOffset = state.StartOffset,
         IsDuplicate = true,
     };

@@ -30,7 +30,7 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
     public long Run(LogSegment[] segments, long endOffset, long maxSnapshotOffset)
     {
         producers.Clear();
-        var snapshot = LoadSnapshot(segments[0].BaseOffset, maxSnapshotOffset);
+        var snapshot = LoadSnapshot(segments, maxSnapshotOffset);
         var from = Math.Max(snapshot, segments[0].BaseOffset);
         if (from >= endOffset)
             return snapshot;
@@ -39,8 +39,9 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
         return snapshot;
     }
 
-    private long LoadSnapshot(long minOffset, long maxOffset)
+    private long LoadSnapshot(LogSegment[] segments, long maxOffset)
     {
+        var minOffset = segments[0].BaseOffset;
         var snapshots = new List<long>();
         foreach (var name in FileNames ?? [.. context.Files.ListFiles(path).Select(static f => f.Name)])
         {
@@ -56,6 +57,7 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
                 && ProducerSnapshotFile.Decode(context.Files.ReadAllBytes(file)) is { } entries)
             {
                 producers.Load(entries);
+                DeleteStrays(snapshots[..i], segments);
                 return snapshots[i];
             }
 
@@ -64,6 +66,22 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
         }
 
         return -1;
+    }
+
+    /// <summary>
+    /// Deletes what earlier clean closes left, in the midst of segments: as long as a newer one holds, nobody reads
+    /// those. A finished segment's stays, for when the log is truncated.
+    /// </summary>
+    private void DeleteStrays(List<long> older, LogSegment[] segments)
+    {
+        if (KeepsSnapshots)
+            return;
+        foreach (var offset in older)
+        {
+            var floor = SegmentList.Floor(segments, offset);
+            if (floor < 0 || segments[floor].BaseOffset != offset)
+                context.Files.DeleteFile(SegmentPaths.Of(path, offset, SegmentPaths.Snapshot));
+        }
     }
 
     [SkipLocalsInit]

@@ -198,6 +198,68 @@ public sealed class TransactionShardTests
         Assert.Equal(TransactionState.PrepareAbort, Entry.State);
     }
 
+    [Theory]
+    [InlineData(Classic)]
+    [InlineData(Bump)]
+    public async Task After_a_restart_a_repeated_end_is_still_answered_as_the_first(short protocol)
+    {
+        await Init(fresh: 7);
+        await Add(7, 0, A0, protocol: protocol);
+        var ended = await End(7, 0, true, protocol);
+        Written(await _driver.NextMarkersAsync());
+        _driver.Reload();
+        Assert.Equal(ended, await End(7, 0, true, protocol));
+        Assert.Equal(ErrorCode.InvalidTxnState, (await End(7, 0, false, protocol)).Error);
+    }
+
+    [Fact]
+    public async Task After_a_restart_the_next_producer_id_is_the_one_that_was_promised()
+    {
+        await Init(fresh: 7);
+        Entry.Epoch = short.MaxValue - 1;
+        await Add(7, short.MaxValue - 1, A0, protocol: Bump);
+        var ended = await End(7, short.MaxValue - 1, true, Bump, fresh: 8);
+        await _driver.NextMarkersAsync();
+        _driver.Reload();
+        Written(await _driver.NextMarkersAsync());
+        Assert.Equal((8L, (short)0), (Entry.ProducerId, Entry.Epoch));
+        _driver.Reload();
+        Assert.Equal(ended, await End(7, short.MaxValue - 1, true, Bump));
+        Assert.Equal(ErrorCode.None, await Add(8, 0, A0, protocol: Bump));
+    }
+
+    [Fact]
+    public async Task The_highest_epoch_is_no_producers()
+    {
+        await Init(fresh: 7);
+        Entry.Epoch = short.MaxValue - 1;
+        await Add(7, short.MaxValue - 1, A0);
+        // A second instance: the first is fenced by the highest epoch.
+        Assert.Equal(ErrorCode.ConcurrentTransactions, (await Init()).Error);
+        Written(await _driver.NextMarkersAsync());
+        Assert.Equal(short.MaxValue, Entry.Epoch);
+        Assert.Equal(ErrorCode.ProducerFenced, await Add(7, short.MaxValue, A0));
+        Assert.Equal(TransactionState.CompleteAbort, Entry.State);
+        Assert.True((await Init()).NeedsProducerId);
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 8, 0), await Init(fresh: 8));
+    }
+
+    [Theory]
+    [InlineData(Classic)]
+    [InlineData(Bump)]
+    public async Task A_transaction_that_was_fenced_before_the_restart_is_aborted_after_it(short protocol)
+    {
+        await Init(fresh: 7);
+        await Add(7, 0, A0, protocol: protocol);
+        await Init();
+        await _driver.NextMarkersAsync();
+        _driver.Reload();
+        var work = await _driver.NextMarkersAsync();
+        Assert.Equal((false, (short)1, protocol), (work.IsCommit, work.ProducerEpoch, work.ClientProtocol));
+        Written(work);
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 7, 2), await Init());
+    }
+
     [Fact]
     public async Task Markers_of_an_earlier_transaction_end_nothing()
     {

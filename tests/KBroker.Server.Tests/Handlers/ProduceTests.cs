@@ -135,9 +135,11 @@ public sealed class ProduceTests(BrokerFixture fixture) : IClassFixture<BrokerFi
         named.TransactionalId = "tx";
         await fixture.Client.SendAsync<FindCoordinatorResponse>(
             new FindCoordinatorRequest { KeyType = 1, CoordinatorKeys = ["tx"] });
-        Assert.Equal(
-            ErrorCode.InvalidProducerIdMapping,
-            (await SendAsync(named, 13)).Responses[0].PartitionResponses[0].ErrorCode);
+        var error = ErrorCode.None;
+        // Until the coordinator is loaded, producers are told to come again.
+        await Until.True(async () => (error = (await SendAsync(named, 13)).Responses[0].PartitionResponses[0].ErrorCode)
+            != ErrorCode.NotEnoughReplicas);
+        Assert.Equal(ErrorCode.InvalidProducerIdMapping, error);
         var control = RecordBatchOptions.Default with { IsControl = true };
         Assert.Equal(ErrorCode.InvalidRecord, (await topic.ProduceAsync(Batches.Of(control, "t"))).ErrorCode);
         Assert.Equal(0, (await topic.FetchAsync(0)).HighWatermark);
