@@ -10,7 +10,10 @@ public static class DelayLevels
 
     private static readonly Dictionary<char, long> Units = new()
     {
-        ['s'] = 1000, ['m'] = 60_000, ['h'] = 3_600_000, ['d'] = 86_400_000,
+        ['s'] = 1000,
+        ['m'] = 60_000,
+        ['h'] = 3_600_000,
+        ['d'] = 86_400_000,
     };
 
     // Almost every topic has these, and they are parsed for each.

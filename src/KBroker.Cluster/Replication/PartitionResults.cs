@@ -52,8 +52,8 @@ public readonly record struct PartitionRead
     public bool IsCut { get; init; }
 
     /// <summary>
-    /// <see cref="Records"/> are a filler alone: it carries a consumer behind hidden records, and is not worth an answer
-    /// before its time.
+    /// <see cref="Records"/> are a filler alone: it carries a consumer behind hidden records, and is not worth an
+    /// answer before its time.
     /// </summary>
     public bool IsFiller { get; init; }
 

@@ -2,7 +2,6 @@ using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
-using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Delivery.Delay;
@@ -49,9 +48,7 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
         if (_writer.Count > 0 && !Append(partition))
             return false;
         // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
-        CrashPoint.Reached("delay.carried");
         log.Flush();
-        CrashPoint.Reached("delay.carried-flushed");
         if (carried == 0)
             return true;
         parts.Metrics.Carried(partition.TopicPartition.Topic, carried);

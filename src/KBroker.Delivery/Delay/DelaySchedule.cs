@@ -3,7 +3,6 @@ using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
-using KBroker.Storage.Crashing;
 using KBroker.Timing;
 using Microsoft.Extensions.Logging;
 
@@ -242,15 +241,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             && Math.Abs(nowMs - _checkpointMs) < _parts.CheckpointIntervalMs)
             return;
         var runs = _pending.Save(out var nearNumber);
-        CrashPoint.Reached("delay.checkpoint.saved");
         var end = log.LogEndOffset;
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
-        CrashPoint.Reached("delay.checkpoint.flushed");
         new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, runs).Write(_parts.Files, log.Path);
-        CrashPoint.Reached("delay.checkpoint.written");
         _pending.DeleteObsolete(runs, nearNumber);
-        CrashPoint.Reached("delay.checkpoint.done");
         _checkpointedWork = work;
         _checkpointMs = nowMs;
     }

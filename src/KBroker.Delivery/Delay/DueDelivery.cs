@@ -2,7 +2,6 @@ using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
-using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Delivery.Delay;
@@ -45,11 +44,9 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
 
         if (_writer.Count == 0)
             return 0;
-        CrashPoint.Reached("delay.delivering");
         var appended = Append(partition, commandEnd);
         if (appended.Error == ErrorCode.None)
         {
-            CrashPoint.Reached("delay.delivered");
             Delivered += _taken.Count;
             parts.Metrics.Delivered(partition.TopicPartition.Topic, _taken, parts.NowMs);
             return 0;

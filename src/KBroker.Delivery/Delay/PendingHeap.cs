@@ -64,7 +64,7 @@ internal sealed class PendingHeap
     }
 
     /// <summary>Keeps the least entries and gives the others away.</summary>
-    /// <param name="count">How many to keep; an entry that speaks of the same record as the last one stays, too.</param>
+    /// <param name="count">How many to keep; entries that speak of the same record as the last one stay, too.</param>
     /// <param name="others">Receives the others, in order.</param>
     public void Split(int count, List<PendingRecord> others)
     {

@@ -85,7 +85,7 @@ public enum RecordBatchAttributes : short
     /// <summary>The base timestamp field holds the delete horizon (ms) set by the cleaner.</summary>
     DeleteHorizon = 0x40,
 
-    /// <summary>KBroker: every record of the batch is hidden from consumers; only beside <see cref="Hiding"/>.</summary>
+    /// <summary>KBroker: every record of the batch is hidden; only beside <see cref="Hiding"/>.</summary>
     AllHidden = 0x1000,
 
     /// <summary>KBroker: the batch holds commands (a cancel); only beside <see cref="Hiding"/>.</summary>

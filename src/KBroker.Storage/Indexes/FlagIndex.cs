@@ -23,9 +23,9 @@ internal readonly record struct FlaggedPlace(
 }
 
 /// <summary>
-/// <c>&lt;base&gt;.flagindex</c>: the batches of a segment that have one of the broker's private attribute bits, so that
-/// reads know what to hide without looking at batches, and whoever follows the flagged ones need not read the others.
-/// The file exists only when there is an entry; Apache Kafka leaves it alone.
+/// <c>&lt;base&gt;.flagindex</c>: the batches of a segment that have one of the broker's private attribute bits, so
+/// that reads know what to hide without looking at batches, and whoever follows the flagged ones need not read the
+/// others. The file exists only when there is an entry; Apache Kafka leaves it alone.
 /// </summary>
 /// <remarks>
 /// An entry is 16 bytes, big-endian: int32 base offset minus the segment's, int32 position, int32 size in bytes, int32

@@ -89,8 +89,8 @@ public readonly record struct AppendOptions
     public bool IsEpochBumped { get; init; }
 
     /// <summary>
-    /// Appends only if the log's <see cref="FlaggedBatches.CommandEnd"/> is this: so nothing is delivered behind a command
-    /// that forbids it. Null asks for nothing.
+    /// Appends only if the log's <see cref="FlaggedBatches.CommandEnd"/> is this: so nothing is delivered behind a
+    /// command that forbids it. Null asks for nothing.
     /// </summary>
     public long? CommandEnd { get; init; }
 

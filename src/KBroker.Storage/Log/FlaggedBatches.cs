@@ -4,8 +4,8 @@ using KBroker.Storage.Log;
 namespace KBroker.Storage;
 
 /// <summary>
-/// The side of a log that Kafka does not have: records that are hidden from consumers, and batches that carry one of the
-/// broker's private attribute bits (<see cref="RecordBatchAttributes.PrivateMask"/>).
+/// The side of a log that Kafka does not have: records that are hidden from consumers, and batches that carry one of
+/// the broker's private attribute bits (<see cref="RecordBatchAttributes.PrivateMask"/>).
 /// </summary>
 public sealed class FlaggedBatches
 {

@@ -192,5 +192,5 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
     }
 }
 
-/// <summary>An index of flagged batches did not fit its log and was made anew; whoever went by it begins again.</summary>
+/// <summary>An index of flagged batches did not fit its log and was made anew; who went by it begins again.</summary>
 internal sealed class StaleIndexException : Exception;

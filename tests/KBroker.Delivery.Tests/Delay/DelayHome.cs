@@ -15,10 +15,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace KBroker.Delivery.Tests.Delay;
 
 /// <summary>One record of the log, as a follower sees it.</summary>
-internal sealed record Logged(long Offset, long Timestamp, string? Value, RecordBatchHeader Batch, DeliveryRequest Request)
+internal sealed record Logged(
+    long Offset, long Timestamp, string? Value, RecordBatchHeader Batch, DeliveryRequest Request)
 {
-    public bool IsDelivery =>
-        (Batch.Attributes & (RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding)) == RecordBatchAttributes.Copying;
+    public bool IsDelivery => (Batch.Attributes & RecordBatchAttributes.Copying) != 0 && !Batch.IsHiding;
 }
 
 /// <summary>
@@ -100,7 +100,10 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     {
         using var builder = new RecordBatchBuilder(new RecordBatchOptions
         {
-            ProducerId = producerId, ProducerEpoch = 0, IsTransactional = true, IsControl = true,
+            ProducerId = producerId,
+            ProducerEpoch = 0,
+            IsTransactional = true,
+            IsControl = true,
         });
         builder.Append(
             Clock.WallMs,
@@ -245,7 +248,11 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
         Partition = new Partition(Name, TopicId, log, BrokerId, this);
         Partition.Update(new PartitionImage
         {
-            PartitionId = 0, Replicas = [BrokerId], Isr = [BrokerId], Leader = BrokerId, LeaderEpoch = _epoch,
+            PartitionId = 0,
+            Replicas = [BrokerId],
+            Isr = [BrokerId],
+            Leader = BrokerId,
+            LeaderEpoch = _epoch,
             PartitionEpoch = _epoch++,
         });
         _timer = new SystemTimer(Clock, new InlineExecutor());

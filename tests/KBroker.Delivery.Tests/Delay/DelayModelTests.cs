@@ -184,9 +184,9 @@ public sealed class DelayModelTests
         {
             var isCommit = _random.Next(3) > 0;
             Tell($"{(isCommit ? "commit" : "abort")} {producer}", () => _home.Mark(producer, isCommit));
-            var marker = _home.Log.LogEndOffset;
             // The marker is somewhere before the deliveries that it let go.
-            marker = _home.Read(_open[producer].At).Last(r => r.Batch.IsControl && r.Batch.ProducerId == producer).Offset;
+            var marker = _home.Read(_open[producer].At)
+                .Last(r => r.Batch.IsControl && r.Batch.ProducerId == producer).Offset;
             _open.Remove(producer, out var transaction);
             foreach (var record in _scheduled.Values.Where(r => r.Producer == producer))
                 (record.IsAborted, record.Since) = (!isCommit, marker);

@@ -202,7 +202,10 @@ public sealed class DelayScheduleTests
     {
         using var home = new DelayHome(new LogConfig
         {
-            DelayEnable = true, SegmentBytes = 500, RetentionMs = 10_000, FileDeleteDelayMs = 0,
+            DelayEnable = true,
+            SegmentBytes = 500,
+            RetentionMs = 10_000,
+            FileDeleteDelayMs = 0,
         });
         var kept = home.Append("kept", DelayHome.After(100_000));
         var gone = home.Append("gone", DelayHome.After(100_000));
@@ -320,7 +323,10 @@ public sealed class DelayScheduleTests
 
     private static RecordBatchOptions Transactional(long producerId) => new()
     {
-        ProducerId = producerId, ProducerEpoch = 0, BaseSequence = 0, IsTransactional = true,
+        ProducerId = producerId,
+        ProducerEpoch = 0,
+        BaseSequence = 0,
+        IsTransactional = true,
     };
 
     private static void Damage(string path, string damage)

@@ -118,7 +118,9 @@ public sealed class DelayTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
             var request = topic.ProduceRequest(Batch(
                 RecordBatchOptions.Default with
                 {
-                    IsTransactional = true, ProducerId = producer.ProducerId, ProducerEpoch = producer.Epoch,
+                    IsTransactional = true,
+                    ProducerId = producer.ProducerId,
+                    ProducerEpoch = producer.Epoch,
                     BaseSequence = 0,
                 },
                 ($"{isCommit}", "kbroker-delay-ms", "300")));
@@ -168,7 +170,8 @@ public sealed class DelayTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
         await first.ProduceAsync(Batch(("of the first", "kbroker-delay-ms", "300")));
         await client.SendAsync<DeleteTopicsResponse>(new DeleteTopicsRequest
         {
-            TimeoutMs = 30_000, Topics = [new() { Name = name }],
+            TimeoutMs = 30_000,
+            Topics = [new() { Name = name }],
         });
         var second = await TestTopic.CreateAsync(client, name, 1, Delays);
         await second.ProduceAsync(Batch(("of the second", "kbroker-delay-ms", "600")));
@@ -186,12 +189,14 @@ public sealed class DelayTests(BrokerFixture fixture) : IClassFixture<BrokerFixt
             await using var client = await before.ConnectAsync();
             var topic = await TestTopic.CreateAsync(client, "later", 1, Delays);
             name = topic.Name;
-            await topic.ProduceAsync(Batch(("near", "kbroker-delay-ms", "300"), ("far", "kbroker-delay-ms", $"{Hour}")));
+            await topic.ProduceAsync(
+                Batch(("near", "kbroker-delay-ms", "300"), ("far", "kbroker-delay-ms", $"{Hour}")));
         }
 
         await using var after = await TestBroker.StartAsync(folder);
         await using var again = await after.ConnectAsync();
-        var described = await again.SendAsync<MetadataResponse>(new MetadataRequest { Topics = [new() { Name = name }] });
+        var described = await again.SendAsync<MetadataResponse>(
+            new MetadataRequest { Topics = [new() { Name = name }] });
         var same = new TestTopic(again, name, described.Topics[0].TopicId);
         await Until.True(async () => Visible((await same.FetchAsync(0)).Records).Count > 0);
         Assert.Equal(["near"], Visible((await same.FetchAsync(0)).Records));

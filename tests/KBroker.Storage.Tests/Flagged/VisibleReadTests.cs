@@ -53,7 +53,8 @@ public sealed class VisibleReadTests
         Assert.True(read.IsFiller);
         Assert.Equal(5, read.HiddenTo);
         var filler = read.Read.Records.ToArray();
-        Assert.Equal(RecordBatchStatus.Whole, RecordBatches.Inspect(new ReadOnlySequence<byte>(filler), out var header));
+        Assert.Equal(
+            RecordBatchStatus.Whole, RecordBatches.Inspect(new ReadOnlySequence<byte>(filler), out var header));
         Assert.Equal((4L, 4L, true, -1L), (header.BaseOffset, header.LastOffset, header.IsControl, header.ProducerId));
         // The next look begins where the last one ended, and finds what came behind it.
         Append(storage, CompressionType.None, new string?[] { null });
