@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using KBroker.Cluster.Replication;
-using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
-using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Timing;
