@@ -36,7 +36,7 @@ public sealed partial class CrashPointTests
     }
 
     [Fact]
-    public void What_is_left_of_a_crash_point_is_an_empty_method()
+    public void What_is_left_of_crash_points_are_empty_methods()
     {
         var storage = BuiltAssemblies().Where(file => Path.GetFileName(file) == "KBroker.Storage.dll").ToList();
         Assert.SkipWhen(storage.Count == 0, "src is not built");
@@ -47,10 +47,12 @@ public sealed partial class CrashPointTests
             var type = reader.TypeDefinitions.Select(reader.GetTypeDefinition)
                 .Single(t => reader.GetString(t.Name) == "CrashPoint");
             Assert.Empty(type.GetFields());
-            var method = reader.GetMethodDefinition(Assert.Single(type.GetMethods()));
-            var body = portable.GetMethodBody(method.RelativeVirtualAddress).GetILBytes()!;
+            var methods = type.GetMethods().Select(reader.GetMethodDefinition).ToList();
+            Assert.NotEmpty(methods);
             // nop (in a debug build) and ret.
-            Assert.All(body, code => Assert.True(code is 0x00 or 0x2a, $"{file}: 0x{code:x2}"));
+            Assert.All(methods, method => Assert.All(
+                portable.GetMethodBody(method.RelativeVirtualAddress).GetILBytes()!,
+                code => Assert.True(code is 0x00 or 0x2a, $"{file}: 0x{code:x2}")));
         }
     }
 
@@ -84,6 +86,6 @@ public sealed partial class CrashPointTests
     [GeneratedRegex("""^\| `([a-z.-]+)` \|""", RegexOptions.Multiline)]
     private static partial Regex TableRow();
 
-    [GeneratedRegex("""CrashPoint\.Reached\(\s*"([^"]+)"[,)]""")]
+    [GeneratedRegex("""CrashPoint\.Reached(?:OnceAppended)?\(\s*"([^"]+)"[,)]""")]
     private static partial Regex Call();
 }

@@ -13,30 +13,44 @@ internal enum PassedBy
 
     /// <summary>A move of a replica to another log directory, which the load does, too.</summary>
     Move,
+
+    /// <summary>Transactional clients.</summary>
+    Transactions,
 }
 
 /// <summary>A place at which the test build of the broker can die.</summary>
 /// <param name="Name">As in <c>KBROKER_CRASH_AT</c>.</param>
 /// <param name="By">How to get there.</param>
-internal sealed record CrashPlace(string Name, PassedBy By)
+/// <param name="Detail">With which detail, or null.</param>
+internal sealed record CrashPlace(string Name, PassedBy By, string? Detail = null)
 {
+    public override string ToString() => Detail is null ? Name : $"{Name}@{Detail}";
+
     /// <summary>The table of all places: src/KBroker.Storage/Crashing/README.md.</summary>
     public static List<CrashPlace> ReadAll()
     {
         var file = Path.Combine(
             CompatEnvironment.RepositoryRoot, "src", "KBroker.Storage", "Crashing", "README.md");
-        return [.. Regex.Matches(File.ReadAllText(file), @"^\| `([a-z.-]+)` \| ([a-z ]+) \|", RegexOptions.Multiline)
-            .Select(row => new CrashPlace(row.Groups[1].Value, row.Groups[2].Value switch
+        var rows = Regex.Matches(
+            File.ReadAllText(file), @"^\| `([a-z.-]+)` \| ([a-z ]+)(?:: ([a-z, ]+))? \|", RegexOptions.Multiline);
+        return [.. rows.SelectMany(row =>
+        {
+            var by = row.Groups[2].Value switch
             {
                 "load" => PassedBy.Load,
                 "start" => PassedBy.Start,
                 "start after a stop" => PassedBy.StartAfterStop,
                 "stop" => PassedBy.Stop,
                 "move" => PassedBy.Move,
+                "transactions" => PassedBy.Transactions,
                 var other => throw new InvalidDataException($"{file}: '{other}' is no part of a broker's life"),
-            }))];
+            };
+            string?[] details = row.Groups[3].Success ? [.. row.Groups[3].Value.Split(", ")] : [null];
+            return details.Select(detail => new CrashPlace(row.Groups[1].Value, by, detail));
+        })];
     }
 
     /// <summary>Whether the load passes it many times a second, so that any of the passes will do.</summary>
-    public bool IsFrequent => Name.Split('.')[0] is "append" or "flush" or "replace" or "roll" or "retention" or "segment";
+    public bool IsFrequent => Name.Split('.')[0] is "append" or "flush" or "replace" or "roll" or "retention" or "segment"
+        || (By == PassedBy.Transactions && Name is not ("txn.init-appended" or "txn.fence-appended"));
 }

@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using KBroker.Crash.History;
 using KBroker.Crash.Load;
 using KBroker.Crash.PowerCut;
+using KBroker.Crash.Transactions;
 
 namespace KBroker.Crash;
 
@@ -13,20 +14,22 @@ internal sealed class CrashRun : IDisposable
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(90);
 
     private readonly CrashOptions _options;
+    private readonly bool _withTransactions;
     private readonly Random _random;
     private readonly string _directory;
     private readonly BrokerUnderTest _broker;
     private readonly Problems _problems = new();
     private readonly List<PartitionHistory> _bad = [];
     private readonly HashSet<string> _passed = [];
-    private Clients? _clients;
+    private readonly SortedDictionary<string, long> _counts = new(StringComparer.Ordinal);
+    private ICrashLoad? _clients;
     private int _generation;
     private int _cyclesOfGeneration;
     private long _ackedByFormer;
 
-    public CrashRun(CrashOptions options, int seed)
+    public CrashRun(CrashOptions options, int seed, bool withTransactions)
     {
-        _options = options;
+        (_options, _withTransactions) = (options, withTransactions);
         _random = new Random(seed);
         _directory = Directory.CreateTempSubdirectory("kbroker-crash-").FullName;
         _broker = new BrokerUnderTest(
@@ -43,6 +46,25 @@ internal sealed class CrashRun : IDisposable
 
     /// <summary>Records acknowledged so far.</summary>
     public long Acked => _ackedByFormer + (_clients?.Acked ?? 0);
+
+    /// <summary>What was done and found so far.</summary>
+    public SortedDictionary<string, long> Counts
+    {
+        get
+        {
+            var counts = new SortedDictionary<string, long>(_counts, StringComparer.Ordinal);
+            if (_clients is not null)
+                Add(counts, _clients.Counts);
+            return counts;
+        }
+    }
+
+    /// <summary>Adds what somebody else has counted.</summary>
+    public static void Add(IDictionary<string, long> counts, IReadOnlyDictionary<string, long> more)
+    {
+        foreach (var (name, count) in more)
+            counts[name] = (counts.TryGetValue(name, out var before) ? before : 0) + count;
+    }
 
     /// <summary>Places at which the broker has died.</summary>
     public IReadOnlySet<string> Passed => _passed;
@@ -97,7 +119,7 @@ internal sealed class CrashRun : IDisposable
         }
 
         if (_clients is not null)
-            text.WriteLine($"-- topics that come and go: {_clients.DescribeAdmin()}");
+            text.WriteLine($"-- {_clients.Describe()}");
         text.WriteLine("-- the broker's log ends with");
         text.WriteLine(_broker.LogTail);
         text.WriteLine($"-- data: {_directory} (a power cut leaves what was before it in disk.before)");
@@ -150,7 +172,7 @@ internal sealed class CrashRun : IDisposable
             return;
         foreach (var directory in _broker.LogDirectories)
         {
-            var partition = Path.Combine(directory, $"{_clients.Topics.Safe.Name}-0");
+            var partition = Path.Combine(directory, $"{_clients.TornTopic}-0");
             if (!Directory.Exists(partition))
                 continue;
             var last = Directory.GetFiles(partition, "*.log").Order(StringComparer.Ordinal).Last();
@@ -191,10 +213,13 @@ internal sealed class CrashRun : IDisposable
         {
             _bad.AddRange(_clients.Finish());
             _ackedByFormer += _clients.Acked;
+            Add(_counts, _clients.Counts);
             _clients.Dispose();
         }
 
-        _clients = new Clients(_broker, _generation++, _problems, _random);
+        _clients = _withTransactions
+            ? new TransactionLoad(_broker, _generation++, _problems, _random, _options.Quick)
+            : new Clients(_broker, _generation++, _problems, _random);
         _cyclesOfGeneration = 0;
     }
 
@@ -217,7 +242,7 @@ internal sealed class CrashRun : IDisposable
         if (isExpected && !_broker.WasKilled && IsGood)
             _problems.Add($"{plan}: the broker never came there");
         else if (isExpected)
-            _passed.Add(plan.Place!.Name);
+            _passed.Add(plan.Place!.ToString());
         if (_broker.IsRunning)
             _broker.Kill();
         Buried(plan);

@@ -28,10 +28,11 @@ internal enum Death
 internal sealed record CyclePlan(Death Death, int AfterMs, CrashPlace? Place, int Pass, UnflushedFate? Fate)
 {
     private const int MostMs = 500;
+    private const int MostMsOfTransactions = 900;
 
     /// <summary>The value of <c>KBROKER_CRASH_AT</c>.</summary>
     public string? CrashAt =>
-        Place is null ? null : string.Create(CultureInfo.InvariantCulture, $"{Place.Name}:{Pass}");
+        Place is null ? null : string.Create(CultureInfo.InvariantCulture, $"{Place}:{Pass}");
 
     public override string ToString() =>
         (Death == Death.AtPlace ? $"at {CrashAt}" : $"{Death} after {AfterMs} ms")
@@ -52,11 +53,22 @@ internal sealed record CyclePlan(Death Death, int AfterMs, CrashPlace? Place, in
     };
 
     /// <summary>The power fails, most of the time; else the process dies and what it had not flushed is carried on.</summary>
-    public static CyclePlan WithPowerCut(Random random, IReadOnlyList<CrashPlace> places)
+    public static CyclePlan WithPowerCut(Random random, IReadOnlyList<CrashPlace> places) =>
+        AtRandom(random, places).WithPowerCut(random);
+
+    /// <summary>Dies in the middle of transactions, at a place or anywhere.</summary>
+    public static CyclePlan OfTransactions(Random random, IReadOnlyList<CrashPlace> places) => random.Next(100) switch
     {
-        var plan = AtRandom(random, places);
-        return random.Next(100) < 75 ? plan with { Fate = AnyFate(random) } : plan;
-    }
+        < 50 => new(Death.Kill, random.Next(20, MostMsOfTransactions), null, 0, null),
+        < 60 => new(Death.KillStarting, random.Next(50, MostMsOfTransactions), null, 0, null),
+        < 67 => new(Death.Stop, random.Next(20, MostMsOfTransactions), null, 0, null),
+        _ when places.Count > 0 => At(places[random.Next(places.Count)], random),
+        _ => new(Death.Kill, random.Next(20, MostMsOfTransactions), null, 0, null),
+    };
+
+    /// <summary>The same end, with the power failing, most of the time.</summary>
+    public CyclePlan WithPowerCut(Random random) =>
+        random.Next(100) < 75 ? this with { Fate = AnyFate(random) } : this;
 
     private static UnflushedFate AnyFate(Random random) => random.Next(100) switch
     {

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using KBroker.Cluster.Metadata;
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
+using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Coordination.Runtime;
@@ -358,6 +359,7 @@ internal sealed class CoordinatorShard<TState> : IThreadPoolWorkItem
                 return;
             }
 
+            CrashPoint.Reached("txn.offsets-marker-appended", end.IsCommit ? "commit" : "abort");
             state.ReplayTransactionEnd(end.ProducerId, end.ProducerEpoch, end.IsCommit);
             turn.Send(reply, true);
         }

@@ -3,6 +3,7 @@ using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Runtime;
 
@@ -234,6 +235,7 @@ internal sealed class ShardLog : IDisposable
         }
 
         AppendedOffset = result.NextOffset;
+        CrashPoint.Appended();
         try
         {
             Queue(_partition.WaitDurableAsync(AppendedOffset));

@@ -4,6 +4,7 @@ using KBroker.Cluster.Replication;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -117,11 +118,19 @@ internal sealed class MarkerQueue(PartitionRegistry partitions, TimeProvider tim
             requiredAcks: -1,
             AppendOptions.Coordinator with { IsEpochBumped = markers[0].End.IsEpochBumped });
         if (appended.Error == ErrorCode.None)
+        {
+            CrashPoint.Reached("txn.marker-appended", markers[0].End.IsCommit ? "commit" : "abort");
             _ = CompleteAsync(partition, appended.Append.NextOffset, markers);
+        }
         else if (markers.Count == 1)
+        {
             markers[0].Written.TrySetResult(appended.Error);
+        }
         else
+        {
             return false;
+        }
+
         return true;
     }
 

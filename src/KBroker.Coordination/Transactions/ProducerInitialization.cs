@@ -1,6 +1,7 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -78,6 +79,7 @@ internal sealed class ProducerInitialization(TransactionShard shard)
         {
             if (isContinued && request.ProducerEpoch != entry.Epoch)
                 return ProducerOutcome.Failed(ErrorCode.ProducerFenced);
+            CrashPoint.ReachedOnceAppended("txn.fence-appended", "init");
             shard.Ending.Fence(turn, entry);
             return ProducerOutcome.Failed(ErrorCode.ConcurrentTransactions);
         }
@@ -98,6 +100,7 @@ internal sealed class ProducerInitialization(TransactionShard shard)
             return ProducerOutcome.Failed(ErrorCode.ProducerFenced);
         }
 
+        CrashPoint.ReachedOnceAppended("txn.init-appended");
         shard.Write(turn, entry);
         return new ProducerOutcome(ErrorCode.None, entry.ProducerId, entry.Epoch);
     }

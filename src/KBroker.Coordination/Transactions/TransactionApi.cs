@@ -2,6 +2,7 @@ using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -84,10 +85,12 @@ public sealed class TransactionApi
         var protocol = isEpochBumped ? TransactionProtocol.EpochBump : TransactionProtocol.Classic;
         try
         {
-            return await _shards.RunAsync<ErrorCode>(
+            var error = await _shards.RunAsync<ErrorCode>(
                 transactionalId,
                 (shard, turn, reply) => shard.Partitions.Add(turn, reply, producer, partitions, protocol))
                 .ConfigureAwait(false);
+            CrashPoint.Reached("txn.partitions-durable");
+            return error;
         }
         catch (CoordinatorException refused)
         {

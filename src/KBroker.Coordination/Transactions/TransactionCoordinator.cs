@@ -7,6 +7,7 @@ using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using KBroker.Timing;
 using Microsoft.Extensions.Logging;
 
@@ -159,15 +160,18 @@ public sealed class TransactionCoordinator : ITransactionShards, IAsyncDisposabl
 
     private async Task EndAsync(int index, MarkerWork work)
     {
+        CrashPoint.Reached("txn.prepare-durable", work.IsCommit ? "commit" : "abort");
         try
         {
             if (!await _writer.WriteAsync(work, _stopping.Token).ConfigureAwait(false))
                 return;
+            CrashPoint.Reached("txn.markers-durable", work.IsCommit ? "commit" : "abort");
             await _runtime.RunAsync<bool>(index, (shard, turn, reply) =>
             {
                 shard.OnMarkersWritten(turn, work);
                 turn.Send(reply, true);
             }).ConfigureAwait(false);
+            CrashPoint.Reached("txn.complete-durable", work.IsCommit ? "commit" : "abort");
         }
         catch (Exception ended) when (ended is OperationCanceledException or CoordinatorException)
         {

@@ -1,5 +1,6 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -140,6 +141,7 @@ internal sealed class TransactionEnding(TransactionShard shard)
     {
         entry.Prepare(isCommit, clientProtocol, nextProducerId, turn.NowMs);
         var (producerId, epoch) = entry.NextIncarnation();
+        CrashPoint.ReachedOnceAppended("txn.prepare-appended", isCommit ? "commit" : "abort");
         shard.Write(turn, entry);
         shard.Finish(turn, entry);
         return new ProducerOutcome(ErrorCode.None, producerId, epoch);

@@ -1,6 +1,7 @@
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -41,6 +42,7 @@ internal sealed class TransactionPartitions(TransactionShard shard)
             var begins = entry!.State != TransactionState.Ongoing;
             if (begins || !entry.Partitions.IsSupersetOf(partitions))
             {
+                CrashPoint.ReachedOnceAppended("txn.partitions-appended");
                 entry.Add(partitions, clientProtocol, turn.NowMs);
                 shard.Write(turn, entry);
                 if (begins)

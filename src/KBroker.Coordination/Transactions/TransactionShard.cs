@@ -2,6 +2,7 @@ using KBroker.Cluster.Metadata;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Transactions;
 
@@ -111,6 +112,7 @@ internal sealed class TransactionShard : ICoordinatorState
             || entry.Epoch != work.ProducerEpoch)
             return;
         entry.Complete(turn.NowMs);
+        CrashPoint.ReachedOnceAppended("txn.complete-appended", work.IsCommit ? "commit" : "abort");
         Write(turn, entry);
         Waiters.Completed(turn, entry.TransactionalId);
     }
@@ -139,6 +141,7 @@ internal sealed class TransactionShard : ICoordinatorState
             if (Find(id) is { State: TransactionState.Ongoing } late && late.StartMs == start)
             {
                 _options.Logger.LogTimeout(id, late.ProducerId, late.TimeoutMs);
+                CrashPoint.ReachedOnceAppended("txn.fence-appended", "timeout");
                 Ending.Fence(step, late);
             }
         });

@@ -34,7 +34,36 @@ public static class CrashPoint
 #endif
     }
 
+    /// <summary>
+    /// Passes a place when the records that this thread is about to append are in their log, and on stable storage only
+    /// if somebody was quick: for those who write through a coordinator's shard, which appends behind its steps.
+    /// </summary>
+    /// <param name="name">The place.</param>
+    /// <param name="detail">See <see cref="Reached"/>.</param>
+    [Conditional("KBROKER_CRASH_POINTS")]
+    public static void ReachedOnceAppended(string name, string? detail = null)
+    {
 #if KBROKER_CRASH_POINTS
+        if (Wanted?.Name == name)
+            (_announced ??= []).Add((name, detail));
+#endif
+    }
+
+    /// <summary>The records are in their log: passes what <see cref="ReachedOnceAppended"/> told of.</summary>
+    [Conditional("KBROKER_CRASH_POINTS")]
+    public static void Appended()
+    {
+#if KBROKER_CRASH_POINTS
+        foreach (var (name, detail) in _announced ?? [])
+            Reached(name, detail);
+        _announced?.Clear();
+#endif
+    }
+
+#if KBROKER_CRASH_POINTS
+    [ThreadStatic]
+    private static List<(string Name, string? Detail)>? _announced;
+
     private static readonly (string Name, string? Detail, long Pass)? Wanted =
         Parse(Environment.GetEnvironmentVariable("KBROKER_CRASH_AT"));
 

@@ -8,7 +8,7 @@ namespace KBroker.Crash.Load;
 /// The clients of one generation: they live through many deaths of the broker, then make place for new ones with new
 /// topics, so that what must be compared does not grow for ever.
 /// </summary>
-internal sealed class Clients : IDisposable
+internal sealed class Clients : ICrashLoad
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
@@ -39,6 +39,12 @@ internal sealed class Clients : IDisposable
     }
 
     public LoadTopics Topics { get; }
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, long> Counts => new Dictionary<string, long> { ["records acknowledged"] = Acked };
+
+    /// <inheritdoc/>
+    public string TornTopic => Topics.Safe.Name;
 
     /// <summary>Records acknowledged so far.</summary>
     public long Acked => _producers.Sum(p => p.Acked);
@@ -131,8 +137,8 @@ internal sealed class Clients : IDisposable
         return bad;
     }
 
-    /// <summary>What came and went.</summary>
-    public string DescribeAdmin() => _admin.Describe();
+    /// <inheritdoc/>
+    public string Describe() => $"topics that come and go: {_admin.Describe()}";
 
     public void Dispose()
     {

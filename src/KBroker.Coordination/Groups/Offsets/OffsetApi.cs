@@ -2,6 +2,7 @@ using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Groups.Offsets;
 
@@ -31,12 +32,17 @@ public sealed class OffsetApi
     /// <returns>An error code for each partition, when the offsets are on stable storage.</returns>
     /// <exception cref="CoordinatorException">Through the task: the code for every partition; INVALID_TXN_STATE when
     /// the transaction is over.</exception>
-    public Task<TxnOffsetCommitResponse> CommitAsync(
-        GroupRequest<TxnOffsetCommitRequest> request, TransactionVerification? verification) =>
-        _shards.RunAsync<TxnOffsetCommitResponse>(
+    public async Task<TxnOffsetCommitResponse> CommitAsync(
+        GroupRequest<TxnOffsetCommitRequest> request, TransactionVerification? verification)
+    {
+        var response = await _shards.RunAsync<TxnOffsetCommitResponse>(
             request.Message.GroupId,
             new TransactionProducer(request.Message.ProducerId, request.Message.ProducerEpoch, verification),
-            (shard, turn, reply) => turn.Send(reply, shard.Offsets.Requests.Commit(turn, request)));
+            (shard, turn, reply) => turn.Send(reply, shard.Offsets.Requests.Commit(turn, request)))
+            .ConfigureAwait(false);
+        CrashPoint.Reached("txn.offsets-durable");
+        return response;
+    }
 
     /// <summary>Reads the offsets of one group. The empty group id is allowed.</summary>
     /// <param name="request">Group, member and topics; null topics stand for all.</param>

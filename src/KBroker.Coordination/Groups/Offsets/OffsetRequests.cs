@@ -2,6 +2,7 @@ using KBroker.Coordination.Groups.Classic;
 using KBroker.Coordination.Runtime;
 using KBroker.Protocol;
 using KBroker.Protocol.Messages;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Coordination.Groups.Offsets;
 
@@ -104,6 +105,7 @@ internal sealed class OffsetRequests(GroupShardOptions options, GroupMap groups,
             throw new CoordinatorException(ErrorCode.IllegalGeneration);
         }
 
+        CrashPoint.ReachedOnceAppended("txn.offsets-appended");
         var metadataCharsMax = MetadataCharsMax;
         var response = new TxnOffsetCommitResponse();
         foreach (var topic in message.Topics)
