@@ -95,6 +95,8 @@ internal sealed class PipelineInstance
             {
                 End();
                 _consumer.Close();
+                _consumer.Dispose();
+                _producer.Dispose();
             }
             else
             {
@@ -103,10 +105,18 @@ internal sealed class PipelineInstance
         }
         finally
         {
-            _producer.Dispose();
-            _consumer.Dispose();
+            if (_ending is not Ending.Leave)
+                Abandon();
         }
     }
+
+    /// <summary>Nobody waits: librdkafka sometimes does not come back when a consumer is destroyed that did not close.</summary>
+    private void Abandon() => new Thread(() =>
+    {
+        _consumer.Dispose();
+        _producer.Dispose();
+    })
+    { IsBackground = true }.Start();
 
     private void Step()
     {
