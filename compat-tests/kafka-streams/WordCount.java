@@ -24,7 +24,7 @@ import org.apache.kafka.streams.kstream.Produced;
  * A word count that is exactly once, and who feeds it: the smallest application with a repartition topic, a state store
  * with its changelog, and an output, all written in one transaction.
  *
- *   WordCount count BOOTSTRAP STATE_DIRECTORY GUARANTEE   counts until SIGTERM
+ *   WordCount count BOOTSTRAP STATE_DIRECTORY GUARANTEE   counts until SIGTERM or an error
  *   WordCount feed BOOTSTRAP LINES PER_SECOND             writes lines of five words, says what it wrote, and ends
  */
 public final class WordCount {
@@ -67,18 +67,22 @@ public final class WordCount {
             .mapValues(String::valueOf)
             .to("counts", Produced.with(Serdes.String(), Serdes.String()));
         KafkaStreams streams = new KafkaStreams(builder.build(), config);
+        // Who runs it starts it again: a thread that Streams itself replaces may wait for ever for the tasks of the dead one.
         streams.setUncaughtExceptionHandler(problem -> {
-            System.out.println("replaced: " + problem);
-            return StreamThreadExceptionResponse.REPLACE_THREAD;
+            System.out.println("failed: " + problem);
+            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
-        streams.setStateListener((now, before) -> System.out.println("state: " + now));
         CountDownLatch end = new CountDownLatch(1);
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            streams.close(Duration.ofSeconds(20));
-            end.countDown();
-        }));
+        streams.setStateListener((now, before) -> {
+            System.out.println("state: " + now);
+            if (now == KafkaStreams.State.ERROR) {
+                end.countDown();
+            }
+        });
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(20))));
         streams.start();
         end.await();
+        Runtime.getRuntime().halt(3);
     }
 
     private static void feed(String bootstrap, int lines, int perSecond) throws Exception {

@@ -97,6 +97,22 @@ public sealed record LogConfig
     /// <summary><c>kbroker.flush.acks.all</c>: whether acks=all waits for stable storage.</summary>
     public bool FlushAcksAll { get; init; } = true;
 
+    /// <summary><c>kbroker.delay.enable</c>: whether headers of producers may ask for a delay or a cancel.</summary>
+    public bool DelayEnable { get; init; }
+
+    /// <summary><c>kbroker.delay.levels</c>: the time of each level, ms; not empty. RocketMQ's by default.</summary>
+    public IReadOnlyList<long> DelayLevelsMs { get; init; } = DefaultDelayLevelsMs;
+
+    /// <summary><c>kbroker.delay.max.ms</c>: the longest delay from now that is accepted, ms.</summary>
+    public long DelayMaxMs { get; init; } = long.MaxValue;
+
+    /// <summary>1s 5s 10s 30s, 1m to 10m, 20m 30m 1h 2h, in ms.</summary>
+    public static IReadOnlyList<long> DefaultDelayLevelsMs { get; } =
+    [
+        1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 240_000, 300_000,
+        360_000, 420_000, 480_000, 540_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000,
+    ];
+
     /// <summary>
     /// The longest that a segment is appended to, ms: <see cref="SegmentMs"/>, in a compacted topic also
     /// <see cref="MaxCompactionLagMs"/>, because only finished segments are compacted.

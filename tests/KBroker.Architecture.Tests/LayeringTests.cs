@@ -62,7 +62,7 @@ public sealed partial class LayeringTests
         Assert.All(
             NamespacesUsed(storage).Where(use => OwnerOf(use.Name) == "KBroker.Protocol"),
             use => Assert.True(
-                use.Name is "KBroker.Protocol.Records" or "KBroker.Protocol",
+                use.Name is "KBroker.Protocol.Records" or "KBroker.Protocol.Records.Delivery" or "KBroker.Protocol",
                 $"{use.File}:{use.Line}: Storage must not use {use.Name}"));
 
         // Uuid is the one type of the namespace above Records that storage shares with the protocol.

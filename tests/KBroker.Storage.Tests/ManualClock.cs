@@ -7,6 +7,7 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
 {
     private readonly Lock _lock = new();
     private readonly List<ManualTimer> _timers = [];
+    private long _setByMs;
 
     public long NowMs { get; private set; } = nowMs;
 
@@ -20,7 +21,10 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
         }
     }
 
-    public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(NowMs);
+    /// <summary>What a clock on the wall shows: other than <see cref="NowMs"/> once it was set.</summary>
+    public long WallMs => NowMs + _setByMs;
+
+    public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(WallMs);
 
     public override long TimestampFrequency => 1000;
 
@@ -32,6 +36,9 @@ internal sealed class ManualClock(long nowMs) : TimeProvider
         timer.Change(dueTime, period);
         return timer;
     }
+
+    /// <summary>Sets the clock, back or forward, as an operator does; no timer notices.</summary>
+    public void Set(long wallMs) => _setByMs = wallMs - NowMs;
 
     public void Advance(long ms)
     {

@@ -87,7 +87,8 @@ internal sealed record CrashOptions
                 "--cycles" => options with { Cycles = Number(Value(args, ref i)) },
                 "--seconds" => options with
                 {
-                    Limit = TimeSpan.FromSeconds(Number(Value(args, ref i))), Cycles = int.MaxValue,
+                    Limit = TimeSpan.FromSeconds(Number(Value(args, ref i))),
+                    Cycles = int.MaxValue,
                 },
                 "--seed" => options with { Seed = Number(Value(args, ref i)) },
                 "--generation" => options with { GenerationCycles = Math.Max(1, Number(Value(args, ref i))) },

@@ -54,6 +54,7 @@ internal abstract class ConfigRule
             nonEmpty => new NonEmptyRule(mayBeEmptyList: false),
             "no empty elements" => new NonEmptyRule(mayBeEmptyList: true),
             "replicas" => new ReplicasRule(),
+            "delay levels" => new DelayLevelsRule(),
             "offset reset" => new OffsetResetRule(),
             _ => ParseRange(text),
         };
@@ -177,6 +178,18 @@ internal abstract class ConfigRule
     }
 
     /// <summary><c>*</c>, nothing, or a list of partition:broker pairs.</summary>
+    private sealed class DelayLevelsRule : ConfigRule
+    {
+        internal override void Check(string name, object value)
+        {
+            var text = (string)value;
+            if (DelayLevels.TryParse(text, out _) is { } problem)
+                throw new ConfigException(name, text, problem);
+        }
+
+        internal override string Describe() => "1 to 1000 times such as 30s, 5m, 2h or 1d, rising";
+    }
+
     private sealed class ReplicasRule : ConfigRule
     {
         internal override void Check(string name, object value)

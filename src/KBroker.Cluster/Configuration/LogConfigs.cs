@@ -12,6 +12,7 @@ public static class LogConfigs
     public static LogConfig From(TopicConfigValues topic)
     {
         ArgumentNullException.ThrowIfNull(topic);
+        var policy = PolicyOf(topic.GetList("cleanup.policy"));
         return new LogConfig
         {
             SegmentBytes = topic.GetOptionalInt("internal.segment.bytes") ?? topic.GetInt("segment.bytes"),
@@ -22,7 +23,7 @@ public static class LogConfigs
             MaxMessageBytes = topic.GetInt("max.message.bytes"),
             RetentionMs = topic.GetLong("retention.ms"),
             RetentionBytes = topic.GetLong("retention.bytes"),
-            CleanupPolicy = PolicyOf(topic.GetList("cleanup.policy")),
+            CleanupPolicy = policy,
             CompressionType = CompressionOf(topic.GetString("compression.type")),
             GzipLevel = topic.GetInt("compression.gzip.level"),
             Lz4Level = topic.GetInt("compression.lz4.level"),
@@ -41,6 +42,10 @@ public static class LogConfigs
             MaxCompactionLagMs = topic.GetLong("max.compaction.lag.ms"),
             DeleteRetentionMs = topic.GetLong("delete.retention.ms"),
             FlushAcksAll = topic.GetBoolean("kbroker.flush.acks.all"),
+            // The broker's default does not reach compacted topics, such as the coordinators'.
+            DelayEnable = topic.GetBoolean("kbroker.delay.enable") && (policy & CleanupPolicy.Compact) == 0,
+            DelayLevelsMs = DelayLevels.Parse(topic.GetString("kbroker.delay.levels") ?? ""),
+            DelayMaxMs = topic.GetLong("kbroker.delay.max.ms"),
         };
     }
 

@@ -20,6 +20,20 @@ public static class TopicConfigRules
 
         CheckCompactionLag(topic);
         CheckTieredStorage(topic);
+        if (values.ContainsKey("kbroker.delay.enable"))
+            CheckDelay(topic);
+    }
+
+    /// <summary>Compaction drops records by their key, and so would drop what waits for delivery.</summary>
+    private static void CheckDelay(TopicConfigValues topic)
+    {
+        if (topic.GetBoolean("kbroker.delay.enable") && topic.GetList("cleanup.policy").Contains("compact"))
+        {
+            throw new ConfigException(
+                "kbroker.delay.enable=true is not possible with cleanup.policy="
+                + string.Join(',', topic.GetList("cleanup.policy"))
+                + ": compaction would drop delayed records. Use cleanup.policy=delete, or another topic.");
+        }
     }
 
     private static void CheckCompactionLag(TopicConfigValues topic)

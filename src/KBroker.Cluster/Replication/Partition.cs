@@ -235,9 +235,17 @@ public sealed class Partition
     /// <param name="lastFetchedEpoch">The epoch of the follower's last record, or -1 (KIP-595).</param>
     /// <param name="minOneMessage">Whether a first batch larger than <paramref name="maxBytes"/> is given
     /// whole.</param>
+    /// <param name="hiddenTo">Where an earlier read of a consumer from this offset found the hidden records to end
+    /// (<see cref="PartitionRead.HiddenTo"/>); -1 without one.</param>
     /// <returns>The regions and the partition's offsets, or an error.</returns>
     public PartitionRead Read(
-        long offset, int maxBytes, ReadLimit limit, int currentLeaderEpoch, int lastFetchedEpoch, bool minOneMessage)
+        long offset,
+        int maxBytes,
+        ReadLimit limit,
+        int currentLeaderEpoch,
+        int lastFetchedEpoch,
+        bool minOneMessage,
+        long hiddenTo = -1)
     {
         var error = CheckLeader(currentLeaderEpoch);
         if (error != ErrorCode.None)
@@ -261,11 +269,17 @@ public sealed class Partition
                 return PartitionRead.Failed(ErrorCode.OffsetOutOfRange);
             if (offset >= end || (maxBytes <= 0 && !minOneMessage))
                 return offsets;
-            var read = log.Read(offset, maxBytes, end, minOneMessage);
+            if (limit == ReadLimit.LogEnd)
+                return offsets with { Records = log.Read(offset, maxBytes, end, minOneMessage).Records };
+            var visible = log.Flagged.ReadVisible(offset, hiddenTo, maxBytes, end, minOneMessage);
             return offsets with
             {
-                Records = read.Records,
-                AbortedTransactions = limit == ReadLimit.LastStableOffset ? AbortedIn(log, offset, read) : [],
+                Records = visible.Read.Records,
+                HiddenTo = visible.HiddenTo,
+                IsCut = visible.IsCut,
+                IsFiller = visible.IsFiller,
+                AbortedTransactions =
+                    limit == ReadLimit.LastStableOffset ? AbortedIn(log, offset, visible.Read) : [],
             };
         }
         catch (OffsetOutOfRangeException)
@@ -275,7 +289,7 @@ public sealed class Partition
         catch (ObjectDisposedException) when (log != Log)
         {
             // It was moved to another directory, and the old one is closed.
-            return Read(offset, maxBytes, limit, currentLeaderEpoch, lastFetchedEpoch, minOneMessage);
+            return Read(offset, maxBytes, limit, currentLeaderEpoch, lastFetchedEpoch, minOneMessage, hiddenTo);
         }
         catch (ObjectDisposedException) when (!IsLeader)
         {
@@ -358,8 +372,8 @@ public sealed class Partition
     /// <summary>Moves the log start offset up, so that earlier records are gone for every reader.</summary>
     /// <param name="offset">The new first offset, or -1 for the high watermark.</param>
     /// <param name="lowWatermark">The log start offset afterwards, or -1 after an error.</param>
-    /// <returns>OFFSET_OUT_OF_RANGE above the high watermark, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, or
-    /// none.</returns>
+    /// <returns>OFFSET_OUT_OF_RANGE above the high watermark, NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR,
+    /// REQUEST_TIMED_OUT when delayed records could not be carried forward, or none.</returns>
     public ErrorCode DeleteRecords(long offset, out long lowWatermark)
     {
         lowWatermark = -1;
@@ -377,6 +391,10 @@ public sealed class Partition
         catch (LogMovedException)
         {
             return DeleteRecords(offset, out lowWatermark);
+        }
+        catch (TimeoutException)
+        {
+            return ErrorCode.RequestTimedOut;
         }
         catch (StorageException)
         {

@@ -45,6 +45,18 @@ public readonly record struct PartitionRead
     /// <summary>The log start offset, or -1 after an error.</summary>
     public long LogStartOffset { get; init; }
 
+    /// <summary>All records from the offset read up to this one are hidden from consumers.</summary>
+    public long HiddenTo { get; init; }
+
+    /// <summary>There may be visible records behind the hidden ones, but enough was looked at for once.</summary>
+    public bool IsCut { get; init; }
+
+    /// <summary>
+    /// <see cref="Records"/> are a filler alone: it carries a consumer behind hidden records, and is not worth an
+    /// answer before its time.
+    /// </summary>
+    public bool IsFiller { get; init; }
+
     /// <summary>Where the follower's log parts from this one (KIP-595), or null.</summary>
     public EpochEndOffset? Diverging { get; init; }
 

@@ -39,6 +39,15 @@ public readonly ref struct RecordView
 
     /// <summary>The value; empty also where there is none.</summary>
     public required ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>ms since the epoch, or -1; the append time where the batch says so.</summary>
+    public required long Timestamp { get; init; }
+
+    /// <summary>Number of headers.</summary>
+    public required int HeadersCount { get; init; }
+
+    /// <summary>The headers as they are encoded; see <see cref="RecordHeaders"/>.</summary>
+    public required ReadOnlySpan<byte> Headers { get; init; }
 }
 
 /// <summary>What <see cref="RecordBatchFilter.Judge"/> found.</summary>
@@ -129,11 +138,13 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
 
     /// <summary>Makes the batch of the records that stay, as <see cref="Judge"/> was told last.</summary>
     /// <param name="deleteHorizon">ms; set on the new batch, null keeps what the batch has.</param>
+    /// <param name="cleared">Attribute bits that the new batch does not have.</param>
     /// <returns>
     /// The batch, checksum computed, valid until the next call. Without records it is a header alone: uncompressed,
     /// without delete horizon, and with the max timestamp it had, by which retention judges it.
     /// </returns>
-    public ReadOnlyMemory<byte> Build(long? deleteHorizon)
+    public ReadOnlyMemory<byte> Build(
+        long? deleteHorizon, RecordBatchAttributes cleared = RecordBatchAttributes.None)
     {
         var isEmpty = _verdict.KeptCount == 0;
         _plain.Clear();
@@ -151,7 +162,7 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
             codecs.Get(_header.Compression).Compress(_plain.Span[RecordBatchLayout.HeaderSize..], output);
         }
 
-        Header(output.Length, isEmpty ? null : deleteHorizon).Write(output.Span);
+        Header(output.Length, isEmpty ? null : deleteHorizon, cleared).Write(output.Span);
         RecordBatchEditor.WriteCrc(output.Span);
         return output.Memory;
     }
@@ -198,6 +209,11 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
             Key = records.Slice(parsed.Body + fields.KeyStart, Math.Max(0, fields.KeyLength)),
             HasValue = fields.ValueLength >= 0,
             Value = records.Slice(parsed.Body + fields.ValueStart, Math.Max(0, fields.ValueLength)),
+            Timestamp = _header.TimestampType == TimestampType.LogAppendTime
+                ? _header.MaxTimestamp
+                : _header.BaseTimestamp + fields.TimestampDelta,
+            HeadersCount = fields.HeadersCount,
+            Headers = records[(parsed.Body + fields.HeadersStart)..parsed.End],
         };
     }
 
@@ -260,10 +276,10 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
         _plain.Advance(at + rest.Length);
     }
 
-    private RecordBatchHeader Header(int sizeInBytes, long? deleteHorizon)
+    private RecordBatchHeader Header(int sizeInBytes, long? deleteHorizon, RecordBatchAttributes cleared)
     {
         var isEmpty = _verdict.KeptCount == 0;
-        var attributes = _header.Attributes;
+        var attributes = _header.Attributes & ~cleared;
         if (isEmpty)
             attributes &= ~(RecordBatchAttributes.CompressionMask | RecordBatchAttributes.DeleteHorizon);
         else if (deleteHorizon is not null)

@@ -72,6 +72,12 @@ public readonly struct RecordBatchHeader
     /// <summary>Whether the base timestamp field holds the delete horizon.</summary>
     public bool HasDeleteHorizon => (Attributes & RecordBatchAttributes.DeleteHorizon) != 0;
 
+    /// <summary>Whether records of the batch are hidden from consumers.</summary>
+    public bool IsHiding => (Attributes & RecordBatchAttributes.Hiding) != 0;
+
+    /// <summary>Whether the broker has set any of its private bits.</summary>
+    public bool IsFlagged => (Attributes & RecordBatchAttributes.PrivateMask) != 0;
+
     /// <summary>Whether an idempotent producer wrote the batch.</summary>
     public bool HasProducerId => ProducerId >= 0;
 

@@ -84,4 +84,22 @@ public enum RecordBatchAttributes : short
 
     /// <summary>The base timestamp field holds the delete horizon (ms) set by the cleaner.</summary>
     DeleteHorizon = 0x40,
+
+    /// <summary>KBroker: every record of the batch is hidden; only beside <see cref="Hiding"/>.</summary>
+    AllHidden = 0x1000,
+
+    /// <summary>KBroker: the batch holds commands (a cancel); only beside <see cref="Hiding"/>.</summary>
+    Commanding = 0x2000,
+
+    /// <summary>
+    /// KBroker: the broker wrote the batch, and its records name the records that they are copies of. Without
+    /// <see cref="Hiding"/> they are deliveries, with it they are pending records carried forward.
+    /// </summary>
+    Copying = 0x4000,
+
+    /// <summary>KBroker: at least one record of the batch is hidden; its headers say which.</summary>
+    Hiding = unchecked((short)0x8000),
+
+    /// <summary>Mask of the bits that only the broker sets; clients' are cleared.</summary>
+    PrivateMask = unchecked((short)0xF000),
 }

@@ -19,6 +19,11 @@ public readonly struct RecordBatchSummary
     /// <summary>Number of headers of all records.</summary>
     public long HeadersCount { get; init; }
 
+    /// <summary>
+    /// Number of headers whose key begins with <c>kbroker-</c>, at most; 0 says surely that there is none.
+    /// </summary>
+    public long RequestHeadersCount { get; init; }
+
     /// <summary>ms; the smallest timestamp, -1 without records or when a producer set none.</summary>
     public long MinTimestamp { get; init; }
 

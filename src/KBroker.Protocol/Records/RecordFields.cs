@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 
 namespace KBroker.Protocol.Records;
@@ -13,6 +14,9 @@ internal struct RecordFields
     /// <summary>Bytes of the shortest record, its length included.</summary>
     public const int MinRecordBytes = 7;
 
+    /// <summary>"kbroker-" as it is read from memory.</summary>
+    private const ulong RequestPrefix = 0x2d72656b6f72626b;
+
     public long TimestampDelta;
     public int OffsetDelta;
     public int KeyStart;
@@ -21,6 +25,9 @@ internal struct RecordFields
     public int ValueLength;
     public int HeadersStart;
     public int HeadersCount;
+
+    /// <summary>Headers whose key begins like those that ask the broker for something.</summary>
+    public int RequestHeadersCount;
 
     /// <summary>Decodes and checks one record.</summary>
     /// <param name="body">Exactly the record, without its length.</param>
@@ -43,7 +50,7 @@ internal struct RecordFields
             ThrowTruncated(body.Length);
         fields.HeadersStart = position;
         if (fields.HeadersCount != 0)
-            SkipHeaders(body, ref position, fields.HeadersCount);
+            fields.RequestHeadersCount = SkipHeaders(body, ref position, fields.HeadersCount);
         if (position != body.Length)
             ThrowTrailing(body.Length, position);
     }
@@ -71,12 +78,16 @@ internal struct RecordFields
         if (!VarInt.TryRead(ref body, out fields.HeadersCount))
             ThrowTruncated(length);
         CheckHeadersCount(fields.HeadersCount, body.Remaining);
+        Span<byte> prefix = stackalloc byte[sizeof(ulong)];
         for (var i = 0; i < fields.HeadersCount; i++)
         {
             if (!VarInt.TryRead(ref body, out int keyLength))
                 ThrowTruncated(length);
             if (keyLength < 0)
                 ThrowHeaderKey(keyLength);
+            if (keyLength > sizeof(ulong) && body.TryCopyTo(prefix)
+                && BinaryPrimitives.ReadUInt64LittleEndian(prefix) == RequestPrefix)
+                fields.RequestHeadersCount++;
             Skip(ref body, keyLength, "header key");
             if (!VarInt.TryRead(ref body, out int valueLength))
                 ThrowTruncated(length);
@@ -113,8 +124,9 @@ internal struct RecordFields
     public static void ThrowLength(int length, long left) => throw new InvalidRecordException(
         $"Invalid record length {length}: {left} bytes are left in the batch.");
 
-    private static void SkipHeaders(ReadOnlySpan<byte> body, ref int position, int count)
+    private static int SkipHeaders(ReadOnlySpan<byte> body, ref int position, int count)
     {
+        var requests = 0;
         CheckHeadersCount(count, body.Length - position);
         for (var i = 0; i < count; i++)
         {
@@ -122,11 +134,16 @@ internal struct RecordFields
                 ThrowTruncated(body.Length);
             if (keyLength < 0)
                 ThrowHeaderKey(keyLength);
+            if (keyLength > sizeof(ulong) && keyLength <= body.Length - position
+                && BinaryPrimitives.ReadUInt64LittleEndian(body[position..]) == RequestPrefix)
+                requests++;
             Skip(body.Length, ref position, keyLength, "header key");
             if (!VarInt.TryRead(body, ref position, out int valueLength))
                 ThrowTruncated(body.Length);
             Skip(body.Length, ref position, valueLength, "header value");
         }
+
+        return requests;
     }
 
     private static void Skip(int bodyLength, ref int position, int length, string field)

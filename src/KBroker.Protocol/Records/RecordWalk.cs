@@ -12,6 +12,7 @@ internal struct RecordWalk(in RecordBatchHeader header)
     private long _minTimestamp = long.MaxValue;
     private long _maxTimestamp = long.MinValue;
     private long _headersCount;
+    private long _requestHeadersCount;
     private int _offsetDeltaOfMax = -1;
     private int _previousDelta = -1;
     private int _keylessCount;
@@ -63,6 +64,7 @@ internal struct RecordWalk(in RecordBatchHeader header)
             KeylessCount = _keylessCount,
             FirstKeylessIndex = _firstKeyless,
             HeadersCount = _headersCount,
+            RequestHeadersCount = _requestHeadersCount,
             MinTimestamp = none ? -1 : _minTimestamp,
             MaxTimestamp = none ? -1 : _maxTimestamp,
             OffsetDeltaOfMaxTimestamp = _offsetDeltaOfMax,
@@ -99,6 +101,7 @@ internal struct RecordWalk(in RecordBatchHeader header)
         if (timestamp < _minTimestamp)
             _minTimestamp = timestamp;
         _headersCount += fields.HeadersCount;
+        _requestHeadersCount += fields.RequestHeadersCount;
         Count++;
     }
 }

@@ -66,6 +66,20 @@ public sealed class FetchPartitionState : IPartitionObserver
     /// </summary>
     internal bool HasMore { get; set; }
 
+    /// <summary>
+    /// Where the hidden records that begin at <see cref="FetchOffset"/> end, as the last look found; -1 before one.
+    /// </summary>
+    internal long HiddenTo { get; set; } = -1;
+
+    /// <summary>Where the next look begins: behind what is known to be hidden.</summary>
+    internal long PlannedOffset => Math.Max(FetchOffset, HiddenTo);
+
+    /// <summary>Whether the last look ended among hidden records: the client is to come again at once.</summary>
+    internal bool IsCut { get; set; }
+
+    /// <summary>Whether the last look found hidden records alone.</summary>
+    internal bool HasFiller { get; set; }
+
     /// <summary>The request that looks at the partition now; 0 for none. Guarded by the session's lock.</summary>
     internal int TakenEpoch { get; set; }
 
@@ -125,6 +139,8 @@ public sealed class FetchPartitionState : IPartitionObserver
     /// <param name="request">The partition as the request has it.</param>
     public void Update(FetchRequest.FetchPartition request)
     {
+        if (FetchOffset != request.FetchOffset)
+            HiddenTo = -1;
         FetchOffset = request.FetchOffset;
         MaxBytes = request.PartitionMaxBytes;
         CurrentLeaderEpoch = request.CurrentLeaderEpoch;

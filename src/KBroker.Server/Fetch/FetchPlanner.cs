@@ -15,7 +15,7 @@ public readonly record struct FetchLimits(int MaxBytes, int MinBytes, ReadLimit 
 /// <summary>What one pass over the partitions found. Plain data: the records are file regions, not yet read.</summary>
 /// <param name="Answers">One answer for each partition of the context, in order; there may be room behind them. Null
 /// where an incremental fetch has nothing to tell.</param>
-/// <param name="Bytes">Bytes of all records.</param>
+/// <param name="Bytes">Bytes of all records but fillers, for which nobody is woken.</param>
 /// <param name="MustAnswerNow">Whether an error or a diverging epoch makes waiting pointless.</param>
 public sealed record FetchPlan(FetchResponse.PartitionData?[] Answers, long Bytes, bool MustAnswerNow)
 {
@@ -51,8 +51,9 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
                 break;
             var state = fetch.Partitions[i];
             var answer = Read(state, left, limits.Limit, minOneMessage: bytes == 0, fetch.IsIncremental);
-            bytes += answer?.Records?.SizeInBytes ?? 0;
-            now |= answer is not null && (answer.ErrorCode != ErrorCode.None || state.HasDiverged);
+            bytes += state.HasFiller ? 0 : answer?.Records?.SizeInBytes ?? 0;
+            now |= answer is not null
+                && (answer.ErrorCode != ErrorCode.None || state.HasDiverged || state.IsCut);
             if (i == answers.Length)
                 Array.Resize(ref answers, Math.Max(4, i * 2));
             answers[i] = answer;
@@ -74,7 +75,7 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
         {
             if (Find(state.Key, out var partition) != ErrorCode.None || !partition!.IsLeader)
                 return true;
-            if (EndOf(partition, limit) > state.FetchOffset)
+            if (EndOf(partition, limit) > state.PlannedOffset)
                 return true;
         }
 
@@ -134,9 +135,13 @@ public sealed class FetchPlanner(PartitionRegistry partitions, IMetadataLog meta
                 limit,
                 state.CurrentLeaderEpoch,
                 state.LastFetchedEpoch,
-                minOneMessage);
+                minOneMessage,
+                state.HiddenTo);
+        state.HiddenTo = read.Error == ErrorCode.None ? read.HiddenTo : -1;
         state.HasMore = read.Error != ErrorCode.None || read.Diverging is not null || end > state.FetchOffset;
         state.HasDiverged = read.Diverging is not null;
+        state.IsCut = read.IsCut;
+        state.HasFiller = read.IsFiller;
         if (newsOnly && read.Error == ErrorCode.None && read.Diverging is null && read.Records.IsEmpty
             && !state.IsNews(read.HighWatermark, read.LogStartOffset))
             return null;

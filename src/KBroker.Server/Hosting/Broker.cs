@@ -49,6 +49,9 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>What lies below the sockets, for tests; null before the start.</summary>
     internal BrokerState? State { get; private set; }
 
+    /// <summary>The deliveries, for tests; null before the start.</summary>
+    internal BrokerDelivery? Delivery { get; private set; }
+
     /// <summary>Starts the broker; it accepts clients when this returns.</summary>
     /// <exception cref="BrokerStartException">For reasons that the operator can mend.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
@@ -114,6 +117,7 @@ public sealed class Broker : IAsyncDisposable
     {
         var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
         var coordination = new BrokerCoordination(Options, state, _loggerFactory, _timeProvider);
+        var delivery = Delivery = new BrokerDelivery(state, _files, _loggerFactory, _timeProvider);
         var network = _network = new BrokerNetwork(Options, state, coordination, _loggerFactory, _timeProvider);
         return
         [
@@ -127,6 +131,7 @@ public sealed class Broker : IAsyncDisposable
                     token),
                 static _ => Task.CompletedTask),
             new("the coordinators", _ => Run(coordination.Start), _ => coordination.StopAsync()),
+            new("the deliveries", _ => Run(delivery.Start), _ => delivery.StopAsync()),
             new("the network", _ => Run(network.Start), static _ => Task.CompletedTask),
         ];
     }

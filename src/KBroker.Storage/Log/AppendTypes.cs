@@ -33,6 +33,9 @@ public enum AppendError : short
     /// <summary>TRANSACTION_COORDINATOR_FENCED: a marker of an old coordinator.</summary>
     TransactionCoordinatorFenced = 52,
 
+    /// <summary>OPERATION_NOT_ATTEMPTED: what <see cref="AppendOptions.CommandEnd"/> says did not hold.</summary>
+    OperationNotAttempted = 55,
+
     /// <summary>UNSUPPORTED_COMPRESSION_TYPE: an unknown codec, or one this machine lacks.</summary>
     UnsupportedCompressionType = 76,
 
@@ -51,6 +54,12 @@ public enum AppendOrigin
 
     /// <summary>The metadata log's leader: as <see cref="Coordinator"/>; sizes are not limited by the topic.</summary>
     MetadataLog,
+
+    /// <summary>
+    /// The delivery of records that are in the log already: as <see cref="Coordinator"/>; sizes are not limited by the
+    /// topic, because a copy may be larger than its original.
+    /// </summary>
+    Delivery,
 }
 
 /// <summary>The circumstances of an append.</summary>
@@ -78,6 +87,15 @@ public readonly record struct AppendOptions
     /// The epoch of markers is above that of the records they end: the client's epoch rises with each transaction.
     /// </summary>
     public bool IsEpochBumped { get; init; }
+
+    /// <summary>
+    /// Appends only if the log's <see cref="FlaggedBatches.CommandEnd"/> is this: so nothing is delivered behind a
+    /// command that forbids it. Null asks for nothing.
+    /// </summary>
+    public long? CommandEnd { get; init; }
+
+    /// <summary>Whether the topic's limits of sizes hold.</summary>
+    internal bool HasSizeLimit => Origin is AppendOrigin.Client or AppendOrigin.Coordinator;
 
     /// <summary>A producer's append.</summary>
     public static AppendOptions Client => default;

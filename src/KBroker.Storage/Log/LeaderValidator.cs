@@ -15,6 +15,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
 {
     private const int MaxRecordErrors = 100;
     private const int ShownRecordErrors = 3;
+    private readonly RequestScreen _screen = new(partition, context.Codecs);
 
     /// <summary>Fills the work with the batches to append.</summary>
     /// <returns>Null when all is well.</returns>
@@ -93,17 +94,37 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
         if (CheckRecords(batch, summary, config, nowMs) is { } refusal)
             return refusal;
         var bytes = batch.Bytes;
+        var flags = header.Attributes & RecordBatchAttributes.PrivateMask;
+        if (options.Origin == AppendOrigin.Client)
+        {
+            flags = RecordBatchAttributes.None;
+            if (config.DelayEnable && summary.RequestHeadersCount > 0)
+            {
+                var screened = _screen.Run(work, bytes, config, DecompressedBytesMax(config), nowMs);
+                if (screened.Errors is { } errors)
+                    return Refuse(errors, errors.Count, anyTime: false);
+                (bytes, flags) = (screened.Bytes, screened.Flags);
+            }
+        }
+
         if (config.CompressionType is { } type && type != header.Compression)
-            bytes = Recompress(work, batch, type, config);
+            bytes = Recompress(work, bytes, type, config);
         SetTimestamps(bytes, header, summary, config, nowMs);
         if (!RecordBatchHeader.TryParse(bytes, out header))
             throw new CorruptRecordException("A batch is shorter than its header.");
+        if ((header.Attributes & RecordBatchAttributes.PrivateMask) != flags)
+        {
+            var attributes = (header.Attributes & ~RecordBatchAttributes.PrivateMask) | flags;
+            RecordBatchEditor.SetAttributes(bytes, attributes);
+            header = header with { Attributes = attributes };
+        }
+
         work.Add(header, bytes);
         return TooLarge(header.SizeInBytes, config, options);
     }
 
     private Refusal? TooLarge(int sizeInBytes, LogConfig config, in AppendOptions options) =>
-        sizeInBytes <= config.MaxMessageBytes || options.Origin == AppendOrigin.MetadataLog
+        sizeInBytes <= config.MaxMessageBytes || !options.HasSizeLimit
             ? null
             : new Refusal(
                 AppendError.MessageTooLarge,
@@ -111,7 +132,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
                     + $"configured value of {config.MaxMessageBytes}.");
 
     private ReadOnlySequence<byte> Recompress(
-        AppendWork work, in RecordBatch batch, CompressionType type, LogConfig config)
+        AppendWork work, in ReadOnlySequence<byte> batch, CompressionType type, LogConfig config)
     {
         int? level = type switch
         {
@@ -121,7 +142,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
             _ => null,
         };
         var owner = RecordBatchTransformer.Recompress(
-            batch.Bytes, type, level, context.Codecs, DecompressedBytesMax(config));
+            batch, type, level, context.Codecs, DecompressedBytesMax(config));
         work.Own(owner);
         return new ReadOnlySequence<byte>(owner.Memory);
     }

@@ -367,6 +367,7 @@ internal sealed class LogLoader(
             context.Files.DeleteFile(segment.OffsetIndex.Path);
             context.Files.DeleteFile(segment.TimeIndex.Path);
             context.Files.DeleteFile(segment.TransactionIndex.Path);
+            context.Files.DeleteFile(segment.FlagIndex.Path);
         }
 
         _segments.RemoveRange(index, _segments.Count - index);

@@ -14,11 +14,14 @@ internal sealed class LogState
     private long _startOffset;
     private long _announcedStartOffset;
     private long _firstUnstableOffset;
+    private long _followedEnd;
+    private long _commandEnd;
     private bool _closed;
     private bool _moved;
     private bool _beingMoved;
     private CleaningGate.Pause _movePause;
     private volatile TaskCompletionSource? _seal;
+    private volatile ILogStartGuard? _startGuard;
 
     public LogState(PartitionLogParts parts)
     {
@@ -99,6 +102,32 @@ internal sealed class LogState
         get => Volatile.Read(ref _announcedStartOffset);
         set => Volatile.Write(ref _announcedStartOffset, value);
     }
+
+    /// <summary>The offset behind the last flagged batch or transaction marker appended since the log was opened.
+    /// </summary>
+    public long FollowedEnd
+    {
+        get => Volatile.Read(ref _followedEnd);
+        set => Volatile.Write(ref _followedEnd, value);
+    }
+
+    /// <summary>The offset behind the last batch appended since the log was opened by which a command may have taken
+    /// effect. See <see cref="AppendOptions.CommandEnd"/>.</summary>
+    public long CommandEnd
+    {
+        get => Volatile.Read(ref _commandEnd);
+        set => Volatile.Write(ref _commandEnd, value);
+    }
+
+    /// <summary>See <see cref="PartitionLog.StartGuard"/>.</summary>
+    public ILogStartGuard? StartGuard
+    {
+        get => _startGuard;
+        set => _startGuard = value;
+    }
+
+    /// <summary>Whether commands came in transactions, so that a marker may let them take effect.</summary>
+    public bool HasTransactionalCommands { get; set; }
 
     /// <summary>First offset of the oldest open transaction; null without one. Readers need no lock for it.</summary>
     public long? FirstUnstableOffset

@@ -25,6 +25,12 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
                 return;
         }
 
+        if (!MayStartAt(offset))
+        {
+            throw new TimeoutException(
+                $"Delayed records of {state.Partition} below offset {offset} could not be carried forward in time.");
+        }
+
         // A start is never ahead of what is on stable storage, so that a log that ends before it is known as damaged.
         if (offset > state.Flush.RecoveryPoint)
             writer.Flush();
@@ -71,6 +77,8 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
             newStart = state.Segments.All[count].BaseOffset;
         }
 
+        if (!MayStartAt(newStart))
+            return 0;
         if (newStart > state.Flush.RecoveryPoint || state.Flush.IsDirty)
             writer.Flush();
         using (state.EnterForChange())
@@ -88,6 +96,20 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         CrashPoint.Reached("retention.removed");
         state.DeleteLater(removed, state.Config.FileDeleteDelayMs);
         return removed.Length;
+    }
+
+    /// <summary>Whether nothing below an offset is needed any more.</summary>
+    private bool MayStartAt(long offset)
+    {
+        foreach (var segment in state.Segments.All)
+        {
+            if (segment.BaseOffset >= offset)
+                break;
+            if (!segment.FlagIndex.IsEmpty)
+                return state.StartGuard?.TryRelease(offset) ?? false;
+        }
+
+        return true;
     }
 
     /// <summary>Rolls; the caller holds the lock.</summary>
@@ -218,6 +240,7 @@ internal sealed class LogTrimmer(LogState state, LogWriter writer)
         state.Context.Files.DeleteFile(segment.OffsetIndex.Path);
         state.Context.Files.DeleteFile(segment.TimeIndex.Path);
         state.Context.Files.DeleteFile(segment.TransactionIndex.Path);
+        state.Context.Files.DeleteFile(segment.FlagIndex.Path);
         state.Context.Files.DeleteFile(SegmentPaths.Of(state.Path, segment.BaseOffset, SegmentPaths.Snapshot));
     }
 }

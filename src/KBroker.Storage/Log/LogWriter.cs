@@ -19,12 +19,20 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
         AppendWork work, int leaderEpoch, in AppendOptions options, LogConfig config, long nowMs)
     {
         state.ThrowIfUnusable();
-        if (work.TotalBytes > config.SegmentBytes && options.Origin != AppendOrigin.MetadataLog)
+        if (work.TotalBytes > config.SegmentBytes && options.HasSizeLimit)
         {
             return AppendResult.Refused(
                 AppendError.RecordListTooLarge,
                 $"Message batch size is {work.TotalBytes} bytes in append to partition {state.Partition}, which "
                     + $"exceeds the maximum configured segment size of {config.SegmentBytes}.",
+                state.StartOffset);
+        }
+
+        if (options.CommandEnd is { } known && known != state.CommandEnd)
+        {
+            return AppendResult.Refused(
+                AppendError.OperationNotAttempted,
+                $"A command was appended to {state.Partition} meanwhile.",
                 state.StartOffset);
         }
 
@@ -139,11 +147,25 @@ internal sealed class LogWriter(LogState state, PartitionLog owner)
     private void Follow(
         LogSegment segment, in RecordBatchHeader header, in ReadOnlySequence<byte> bytes, bool isEpochBumped)
     {
+        if (header.IsFlagged || header.IsControl)
+            FollowFlags(segment, header);
         state.Epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset);
         if (!header.IsControl)
             state.Producers.Append(header);
         else if (Markers.Follow(state.Producers, header, bytes, state.Context, isEpochBumped) is { } aborted)
             segment.TransactionIndex.Append(aborted);
+    }
+
+    private void FollowFlags(LogSegment segment, in RecordBatchHeader header)
+    {
+        state.FollowedEnd = header.NextOffset;
+        var isCommand = (header.Attributes & RecordBatchAttributes.Commanding) != 0;
+        state.HasTransactionalCommands |= isCommand && header.IsTransactional;
+        if (isCommand || (header.IsControl && state.HasTransactionalCommands))
+            state.CommandEnd = header.NextOffset;
+        // The name of a new index must be as durable as the batches that it tells of.
+        if (header.IsFlagged && segment.FlagIndex.Count == 1)
+            state.Flush.NamesChanged();
     }
 
     private ProducerVerdict Check(

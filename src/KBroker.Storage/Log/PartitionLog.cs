@@ -38,6 +38,20 @@ public sealed class PartitionLog
             _state.Segments, parts.Context.Codecs, parts.Context.MaxDecompressedBytes);
         _getLogStartOffset = () => _state.StartOffset;
         TopicId = parts.TopicId;
+        Flagged = new FlaggedBatches(this, _state);
+    }
+
+    /// <summary>What is hidden from consumers, and the batches that the broker has marked.</summary>
+    public FlaggedBatches Flagged { get; }
+
+    /// <summary>
+    /// Who saves what is needed of the log's beginning. Without one, segments with flagged batches are not deleted by
+    /// retention.
+    /// </summary>
+    public ILogStartGuard? StartGuard
+    {
+        get => _state.StartGuard;
+        set => _state.StartGuard = value;
     }
 
     /// <summary>Which partition.</summary>

@@ -54,3 +54,33 @@ public readonly record struct EpochEndOffset(int Epoch, long EndOffset)
     /// <summary>Nothing is known.</summary>
     public static EpochEndOffset Unknown => new(-1, -1);
 }
+
+/// <summary>What a consumer may see of a log: see <see cref="FlaggedBatches.ReadVisible"/>.</summary>
+/// <param name="Read">The records and where they come from.</param>
+/// <param name="HiddenTo">All records from the offset asked for up to this one are hidden; the offset itself where the
+/// first one is not.</param>
+/// <param name="IsCut">There may be more behind that, but enough was looked at for once.</param>
+public readonly record struct VisibleRead(ReadResult Read, long HiddenTo, bool IsCut)
+{
+    /// <summary>The records are a filler alone, which carries a client behind hidden ones.</summary>
+    public bool IsFiller { get; init; }
+}
+
+/// <summary>A batch that has one of the broker's private attribute bits.</summary>
+/// <param name="BaseOffset">Offset of its first record.</param>
+/// <param name="Attributes">Its attributes.</param>
+/// <param name="SizeInBytes">Its bytes.</param>
+public readonly record struct FlaggedBatch(long BaseOffset, RecordBatchAttributes Attributes, int SizeInBytes);
+
+/// <summary>What became of the transaction that a record was written in.</summary>
+public enum TransactionFate
+{
+    /// <summary>No marker came yet.</summary>
+    Open,
+
+    /// <summary>It was committed.</summary>
+    Committed,
+
+    /// <summary>It was aborted.</summary>
+    Aborted,
+}

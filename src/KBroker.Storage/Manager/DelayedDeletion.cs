@@ -70,6 +70,7 @@ internal sealed class DelayedDeletion(LogContext context) : IDisposable
             context.Files.DeleteFile(segment.OffsetIndex.Path);
             context.Files.DeleteFile(segment.TimeIndex.Path);
             context.Files.DeleteFile(segment.TransactionIndex.Path);
+            context.Files.DeleteFile(segment.FlagIndex.Path);
         }
     }
 

@@ -100,6 +100,10 @@ internal sealed class ProducerStates
             new TransactionVerification(producerId, epoch, sequence, isEpochBumped, nowMs);
     }
 
+    /// <summary>Where the open transaction of a producer began; null without one.</summary>
+    public long? TransactionStartOf(long producerId) =>
+        _producers.GetValueOrDefault(producerId)?.CurrentTransactionFirstOffset;
+
     /// <summary>
     /// Whether a producer's transaction is open here, or the coordinator has consented and no marker came since.
     /// </summary>

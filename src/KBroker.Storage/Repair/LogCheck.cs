@@ -196,7 +196,7 @@ public sealed class LogCheck(IFileSystem files, string directory)
     {
         foreach (var kind in new[]
         {
-            SegmentPaths.OffsetIndex, SegmentPaths.TimeIndex, SegmentPaths.TransactionIndex,
+            SegmentPaths.OffsetIndex, SegmentPaths.TimeIndex, SegmentPaths.TransactionIndex, SegmentPaths.FlagIndex,
         })
         {
             files.DeleteFile(SegmentPaths.Of(path, baseOffset, kind));

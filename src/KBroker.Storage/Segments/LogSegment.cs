@@ -43,6 +43,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex = new OffsetIndex(files, PathOf(SegmentPaths.OffsetIndex), baseOffset);
         TimeIndex = new TimeIndex(files, PathOf(SegmentPaths.TimeIndex), baseOffset);
         TransactionIndex = new TransactionIndex(files, PathOf(SegmentPaths.TransactionIndex));
+        FlagIndex = new FlagIndex(files, PathOf(SegmentPaths.FlagIndex), baseOffset);
 
         string PathOf(string kind) => SegmentPaths.Of(directory, baseOffset, kind + suffix);
     }
@@ -67,6 +68,8 @@ internal sealed class LogSegment : IDisposable
     public TimeIndex TimeIndex { get; }
 
     public TransactionIndex TransactionIndex { get; }
+
+    public FlagIndex FlagIndex { get; }
 
     /// <summary>Random part of the time until the next roll, ms.</summary>
     public long RollJitterMs { get; init; }
@@ -105,6 +108,7 @@ internal sealed class LogSegment : IDisposable
             _maxTimestamp = new TimeIndexEntry(-1, baseOffset),
         };
         segment.File.Create();
+        segment.FlagIndex.SetNew();
         segment.OffsetIndex.CreateFile();
         return segment;
     }
@@ -147,6 +151,8 @@ internal sealed class LogSegment : IDisposable
     /// <summary>Notes a batch in the indexes, as an append or the scan of a recovery does.</summary>
     public void IndexBatch(in RecordBatchHeader header, int position, int indexIntervalBytes)
     {
+        if (header.IsFlagged)
+            FlagIndex.Append(header, position);
         lock (_maxTimestampLock)
         {
             if (!_maxTimestampKnown)
@@ -260,6 +266,22 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.Flush();
         TimeIndex.Flush();
         TransactionIndex.Flush();
+        FlagIndex.Flush();
+    }
+
+    /// <summary>Makes the index of flagged batches anew from the log file. Nobody appends meanwhile.</summary>
+    /// <param name="end">Where to stop, in bytes.</param>
+    [SkipLocalsInit]
+    public void RebuildFlagIndex(int end)
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        FlagIndex.Reset();
+        var scanner = new BatchScanner(File.File, 0, end, buffer);
+        while (scanner.MoveNext())
+        {
+            if (scanner.Header.IsFlagged)
+                FlagIndex.Append(scanner.Header, scanner.Position);
+        }
     }
 
     /// <summary>Cuts the log file and the indexes. The caller holds the log's lock.</summary>
@@ -270,6 +292,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.TruncateTo(offset);
         TimeIndex.TruncateTo(offset);
         TransactionIndex.TruncateTo(offset);
+        FlagIndex.TruncateTo(position);
         File.File.SetLength(position);
         Volatile.Write(ref _sizeInBytes, position);
         _bytesSinceIndexEntry = 0;
@@ -316,6 +339,7 @@ internal sealed class LogSegment : IDisposable
         TimeIndex.Rename(TimeIndex.Path + suffix);
         CrashPoint.Reached("segment.indexes-renamed");
         TransactionIndex.Rename(TransactionIndex.Path + suffix);
+        FlagIndex.Rename(FlagIndex.Path + suffix);
     }
 
     /// <summary>Takes the suffix off the names of all files, and puts another in its place.</summary>
@@ -327,6 +351,7 @@ internal sealed class LogSegment : IDisposable
         TimeIndex.Rename(Changed(TimeIndex.Path));
         CrashPoint.Reached("segment.indexes-moved");
         TransactionIndex.Rename(Changed(TransactionIndex.Path));
+        FlagIndex.Rename(Changed(FlagIndex.Path));
 
         string Changed(string path) => path.EndsWith(from, StringComparison.Ordinal)
             ? path[..^from.Length] + to
@@ -340,6 +365,7 @@ internal sealed class LogSegment : IDisposable
         files.DeleteFile(OffsetIndex.Path);
         files.DeleteFile(TimeIndex.Path);
         files.DeleteFile(TransactionIndex.Path);
+        files.DeleteFile(FlagIndex.Path);
     }
 
     /// <summary>Closes the files that nobody uses; the next use opens them again.</summary>
@@ -349,6 +375,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.CloseFile();
         TimeIndex.CloseFile();
         TransactionIndex.CloseFile();
+        FlagIndex.CloseFile();
     }
 
     /// <summary>Keeps files from being opened until <see cref="EndMove"/>: the directory is being renamed.</summary>
@@ -357,6 +384,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.BeginMove();
         TimeIndex.BeginMove();
         TransactionIndex.BeginMove();
+        FlagIndex.BeginMove();
         File.File.BeginMove();
     }
 
@@ -365,6 +393,7 @@ internal sealed class LogSegment : IDisposable
     public void EndMove(string directory)
     {
         File.File.EndMove(Moved(File.Path));
+        FlagIndex.EndMove(Moved(FlagIndex.Path));
         TransactionIndex.EndMove(Moved(TransactionIndex.Path));
         TimeIndex.EndMove(Moved(TimeIndex.Path));
         OffsetIndex.EndMove(Moved(OffsetIndex.Path));
@@ -379,6 +408,7 @@ internal sealed class LogSegment : IDisposable
         OffsetIndex.Dispose();
         TimeIndex.Dispose();
         TransactionIndex.Dispose();
+        FlagIndex.Dispose();
         File.Retire();
     }
 

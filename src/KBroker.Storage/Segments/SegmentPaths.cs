@@ -10,6 +10,7 @@ internal static class SegmentPaths
     public const string OffsetIndex = ".index";
     public const string TimeIndex = ".timeindex";
     public const string TransactionIndex = ".txnindex";
+    public const string FlagIndex = ".flagindex";
     public const string Snapshot = ".snapshot";
     public const string Deleted = ".deleted";
     public const string Cleaned = ".cleaned";
@@ -17,7 +18,7 @@ internal static class SegmentPaths
     private const int OffsetDigits = 20;
 
     /// <summary>The files of a segment; the log comes first.</summary>
-    public static readonly string[] Kinds = [Log, OffsetIndex, TimeIndex, TransactionIndex];
+    public static readonly string[] Kinds = [Log, OffsetIndex, TimeIndex, TransactionIndex, FlagIndex];
 
     public static string Of(string directory, long offset, string suffix) =>
         Path.Combine(directory, offset.ToString("D20", CultureInfo.InvariantCulture) + suffix);

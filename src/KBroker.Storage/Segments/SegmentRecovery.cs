@@ -35,6 +35,9 @@ internal sealed class SegmentRecovery(LogSegment segment, long recoveryPoint, in
         var length = (int)Math.Min(segment.File.File.Length, int.MaxValue);
         var position = TrimIndexes(length, out var nextOffset);
         segment.SetRecovered(position, 0);
+        // A power cut may have lost entries of batches that it kept.
+        if (segment.FlagIndex.Exists())
+            segment.RebuildFlagIndex(position);
         var buffer = ArrayPool<byte>.Shared.Rent(ChunkBytes);
         string? problem = null;
         try

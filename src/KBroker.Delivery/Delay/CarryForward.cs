@@ -1,0 +1,79 @@
+using KBroker.Cluster.Replication;
+using KBroker.Protocol;
+using KBroker.Protocol.Records;
+using KBroker.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>
+/// Copies pending records to the end of the log before the segments that hold them are deleted. Not thread-safe.
+/// </summary>
+/// <remarks>
+/// The copy is hidden and names its origin, so the record keeps its identity. A crash between the copy and the deletion
+/// leaves both, and the later one counts.
+/// </remarks>
+/// <param name="parts">Clock and log.</param>
+/// <param name="pending">The schedule.</param>
+/// <param name="origins">Reads the records.</param>
+internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
+{
+    private readonly CopyWriter _writer = new(parts.Codecs);
+
+    /// <summary>Carries everything that lies below an offset.</summary>
+    /// <param name="partition">The partition.</param>
+    /// <param name="log">Its log.</param>
+    /// <param name="newStartOffset">Where the log is going to start.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    /// <returns>Whether all of it is on stable storage at the end of the log.</returns>
+    public bool Run(Partition partition, PartitionLog log, long newStartOffset, long nowMs)
+    {
+        var carried = 0;
+        var end = log.LogEndOffset;
+        var codec = CompressionType.None;
+        _writer.Begin(isCarried: true, codec);
+        foreach (var record in pending.ReadAll())
+        {
+            if (record.Location >= newStartOffset
+                || !origins.TryRead(log, record.Location, out var found, out var header))
+                continue;
+            if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec) && !Append(partition))
+                return false;
+            if (_writer.Count == 0)
+                _writer.Begin(isCarried: true, codec = header.Compression);
+            _writer.Add(record, found, isCarried: true, nowMs);
+            carried++;
+        }
+
+        if (_writer.Count > 0 && !Append(partition))
+            return false;
+        // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
+        log.Flush();
+        if (carried == 0)
+            return true;
+        parts.Metrics.Carried(partition.TopicPartition.Topic, carried);
+        parts.Logger.LogInformation(
+            "{Partition}: {Count} delayed records below offset {Start} were carried forward to {End} and behind.",
+            partition.TopicPartition,
+            carried,
+            newStartOffset,
+            end);
+        return true;
+    }
+
+    public void Dispose() => _writer.Dispose();
+
+    private bool Append(Partition partition)
+    {
+        var appended = _writer.Append(partition, commandEnd: null);
+        _writer.Begin(isCarried: true, CompressionType.None);
+        if (appended.Error == ErrorCode.None)
+            return true;
+        parts.Logger.LogWarning(
+            "Delayed records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
+            partition.TopicPartition,
+            ErrorCodes.Name(appended.Error),
+            appended.Message);
+        return false;
+    }
+}

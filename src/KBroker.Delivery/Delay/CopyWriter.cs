@@ -1,0 +1,95 @@
+using System.Buffers;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using KBroker.Cluster.Replication;
+using KBroker.Protocol.Records;
+using KBroker.Protocol.Records.Delivery;
+using KBroker.Storage;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>
+/// Writes copies of delayed records to the end of their partition: the delivery, which consumers see, or a pending
+/// record carried forward, which they do not. Not thread-safe.
+/// </summary>
+/// <remarks>
+/// A delivered copy has key, value and headers of its original, without the request headers, with the delivery time as
+/// timestamp, and with <c>kbroker-origin-offset</c> and <c>kbroker-origin-timestamp</c>. A carried one keeps its due
+/// time as <c>kbroker-deliver-at</c>.
+/// </remarks>
+/// <param name="codecs">For compressed batches.</param>
+internal sealed class CopyWriter(CompressionCodecs codecs) : IDisposable
+{
+    /// <summary>Records of one batch, at most.</summary>
+    public const int RecordsMax = 1000;
+
+    /// <summary>Bytes of one batch before compression, but for a single larger record.</summary>
+    public const int BytesMax = 512 * 1024;
+
+    private readonly RecordBatchBuilder _builder = new(RecordBatchOptions.Default, codecs);
+    private readonly List<RecordHeader> _headers = [];
+
+    /// <summary>Number of records in the batch.</summary>
+    public int Count => _builder.RecordsCount;
+
+    /// <summary>Whether the batch is large enough.</summary>
+    public bool IsFull => Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax;
+
+    /// <summary>Begins a batch.</summary>
+    /// <param name="isCarried">Whether its records stay hidden.</param>
+    /// <param name="compression">Its codec.</param>
+    public void Begin(bool isCarried, CompressionType compression) => _builder.Reset(new RecordBatchOptions
+    {
+        Compression = compression,
+        ExtraAttributes = isCarried
+            ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
+            : RecordBatchAttributes.Copying,
+    });
+
+    /// <summary>Adds the copy of a record.</summary>
+    /// <param name="pending">Which one.</param>
+    /// <param name="record">Its bytes: the original, or a carried copy.</param>
+    /// <param name="isCarried">Whether the copy stays hidden.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    public void Add(in PendingRecord pending, in Record record, bool isCarried, long nowMs)
+    {
+        _headers.Clear();
+        ReadOnlyMemory<byte>? originTimestamp = null;
+        foreach (var header in record.Headers)
+        {
+            var key = header.KeyUtf8.Span;
+            if (key.SequenceEqual("kbroker-origin-timestamp"u8))
+                originTimestamp = header.Value;
+            else if (!DeliveryHeaders.IsDelayRequest(key) && !DeliveryHeaders.IsBrokerWritten(key))
+                _headers.Add(header);
+        }
+
+        if (isCarried)
+            _headers.Add(new RecordHeader(DeliveryHeaders.DeliverAt, Number(pending.DueMs)));
+        _headers.Add(new RecordHeader(DeliveryHeaders.OriginOffset, Number(pending.Origin)));
+        _headers.Add(new RecordHeader(
+            DeliveryHeaders.OriginTimestamp, originTimestamp ?? Number(record.Timestamp)));
+        _builder.Append(
+            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+    }
+
+    /// <summary>Appends the batch.</summary>
+    /// <param name="partition">Where to.</param>
+    /// <param name="commandEnd">The commands that were taken into account; null when they do not matter.</param>
+    /// <returns>What became of it.</returns>
+    public PartitionAppend Append(Partition partition, long? commandEnd) => partition.AppendAsLeader(
+        new ReadOnlySequence<byte>(_builder.Build()),
+        requiredAcks: -1,
+        new AppendOptions
+        {
+            Origin = AppendOrigin.Delivery,
+            CrcIsChecked = true,
+            CommandEnd = commandEnd,
+        });
+
+    public void Dispose() => _builder.Dispose();
+
+    private static ReadOnlyMemory<byte> Number(long number) =>
+        Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics.Metrics;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>What is measured of delayed records, by topic.</summary>
+internal sealed class DelayMetrics : IDisposable
+{
+    /// <summary>Name of the meter.</summary>
+    public const string MeterName = "KBroker.Delivery";
+
+    private readonly Meter _meter = new(MeterName);
+    private readonly Histogram<double> _lateness;
+    private readonly Counter<long> _delivered;
+    private readonly Counter<long> _carried;
+
+    /// <summary>Creates the instruments.</summary>
+    /// <param name="schedules">The schedules of the moment.</param>
+    /// <param name="nowMs">The clock, epoch ms.</param>
+    public DelayMetrics(Func<IEnumerable<DelaySchedule>> schedules, Func<long> nowMs)
+    {
+        _lateness = _meter.CreateHistogram<double>(
+            "delay.lateness", "ms", "Time from when a delayed record was due to when its delivery was appended.");
+        _delivered = _meter.CreateCounter<long>("delay.delivered", "{record}", "Delayed records delivered.");
+        _carried = _meter.CreateCounter<long>(
+            "delay.carried", "{record}", "Pending records copied forward before their segment was deleted.");
+        _meter.CreateObservableGauge(
+            "delay.pending",
+            () => ByTopic(schedules, static all => all.Sum(static s => s.PendingCount)),
+            "{record}",
+            "Delayed records that are pending.");
+        _meter.CreateObservableGauge(
+            "delay.next.due",
+            () => ByTopic(schedules, all => all.Where(static s => s.NextDueMs >= 0)
+                .Select(s => s.NextDueMs - nowMs()).DefaultIfEmpty(-1).Min()),
+            "ms",
+            "Time until the next delayed record is due; negative when it is late, or when none is pending.");
+    }
+
+    public void Dispose() => _meter.Dispose();
+
+    /// <summary>Counts a delivery.</summary>
+    public void Delivered(string topic, IReadOnlyList<PendingRecord> records, long nowMs)
+    {
+        var tag = Tag(topic);
+        _delivered.Add(records.Count, tag);
+        if (!_lateness.Enabled)
+            return;
+        foreach (var record in records)
+            _lateness.Record(nowMs - record.DueMs, tag);
+    }
+
+    /// <summary>Counts records carried forward.</summary>
+    public void Carried(string topic, int count) => _carried.Add(count, Tag(topic));
+
+    private static KeyValuePair<string, object?> Tag(string topic) => new("topic", topic);
+
+    private static IEnumerable<Measurement<long>> ByTopic(
+        Func<IEnumerable<DelaySchedule>> schedules, Func<IEnumerable<DelaySchedule>, long> value) =>
+        schedules().GroupBy(static s => s.Partition.TopicPartition.Topic)
+            .Select(all => new Measurement<long>(value(all), Tag(all.Key)));
+}

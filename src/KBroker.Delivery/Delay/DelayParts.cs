@@ -1,0 +1,70 @@
+using KBroker.Protocol.Records;
+using KBroker.Storage;
+using KBroker.Storage.Files;
+using KBroker.Timing;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>What all schedules of a broker share.</summary>
+internal sealed record DelayParts
+{
+    /// <summary>Where their files lie.</summary>
+    public required IFileSystem Files { get; init; }
+
+    /// <summary>The timing wheel.</summary>
+    public required ITaskTimer Timer { get; init; }
+
+    /// <summary>The clock.</summary>
+    public required TimeProvider Time { get; init; }
+
+    /// <summary>Codecs of batches.</summary>
+    public required CompressionCodecs Codecs { get; init; }
+
+    /// <summary>Where they tell what they do.</summary>
+    public required ILogger Logger { get; init; }
+
+    /// <summary>What is counted.</summary>
+    public required DelayMetrics Metrics { get; init; }
+
+    /// <summary>Where schedules do their work.</summary>
+    public ITaskExecutor Executor { get; init; } = new ThreadPoolExecutor();
+
+    /// <summary>Near entries of a partition, in memory: up to twice this many, 24 bytes each.</summary>
+    public int NearMax { get; init; } = 16_384;
+
+    /// <summary>Far entries of a partition in memory before they become a file.</summary>
+    public int FarMax { get; init; } = 8_192;
+
+    /// <summary>After how many batches and deliveries the files are brought up to date.</summary>
+    public long CheckpointWork { get; init; } = 50_000;
+
+    /// <summary>After which time they are, if there was any work, ms.</summary>
+    public long CheckpointIntervalMs { get; init; } = 30_000;
+
+    /// <summary>How long to wait after a failure, ms.</summary>
+    public long RetryMs { get; init; } = 200;
+
+    /// <summary>How long a deletion waits for records to be carried forward.</summary>
+    public TimeSpan ReleaseTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>The time, epoch ms.</summary>
+    public long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
+}
+
+/// <summary>Tells how far a long reading is, every few seconds.</summary>
+internal sealed class LoadProgress(DelayParts parts, TopicPartition partition, long endOffset)
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private long _last = parts.Time.GetTimestamp();
+
+    /// <summary>Notes how far it is.</summary>
+    public void Report(long offset)
+    {
+        if (parts.Time.GetElapsedTime(_last) < Interval)
+            return;
+        _last = parts.Time.GetTimestamp();
+        parts.Logger.LogInformation(
+            "Looking for delayed records of {Partition}: at offset {Offset} of {End}.", partition, offset, endOffset);
+    }
+}

@@ -1,0 +1,119 @@
+using KBroker.Cluster.Replication;
+using KBroker.Protocol;
+using KBroker.Protocol.Records;
+using KBroker.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>Appends the records of a partition that are due, batch by batch. Not thread-safe.</summary>
+/// <param name="parts">Clock, metrics and the like.</param>
+/// <param name="pending">The schedule.</param>
+/// <param name="origins">Reads the records.</param>
+internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
+{
+    private readonly CopyWriter _writer = new(parts.Codecs);
+    private readonly List<PendingRecord> _taken = [];
+
+    /// <summary>Records delivered so far.</summary>
+    public long Delivered { get; private set; }
+
+    /// <summary>Delivers what is due.</summary>
+    /// <param name="partition">Where.</param>
+    /// <param name="commandEnd">The commands that the schedule knows of.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    /// <returns>0 when there is more to do at once, after the log was followed again; else how long until the next
+    /// record is due, ms; null when none is pending.</returns>
+    /// <exception cref="IOException">The log cannot be read.</exception>
+    /// <exception cref="RecordException">It is damaged.</exception>
+    public long? Run(Partition partition, long commandEnd, long nowMs)
+    {
+        if (pending.NextDueMs is not { } due)
+            return null;
+        if (due > nowMs)
+            return due - nowMs;
+        _taken.Clear();
+        _writer.Begin(isCarried: false, CompressionType.None);
+        pending.TakeDue(nowMs, CopyWriter.RecordsMax, _taken);
+        var written = Fill(partition.Log, nowMs);
+        if (written < _taken.Count)
+        {
+            pending.PutBack(_taken[written..]);
+            _taken.RemoveRange(written, _taken.Count - written);
+        }
+
+        if (_writer.Count == 0)
+            return 0;
+        var appended = Append(partition, commandEnd);
+        if (appended.Error == ErrorCode.None)
+        {
+            Delivered += _taken.Count;
+            parts.Metrics.Delivered(partition.TopicPartition.Topic, _taken, parts.NowMs);
+            return 0;
+        }
+
+        pending.PutBack(_taken);
+        if (appended.Error == ErrorCode.OperationNotAttempted)
+            return 0;
+        parts.Logger.LogDebug(
+            "{Count} delayed records of {Partition} wait: {Error} {Message}",
+            _taken.Count,
+            partition.TopicPartition,
+            ErrorCodes.Name(appended.Error),
+            appended.Message);
+        return parts.RetryMs;
+    }
+
+    public void Dispose() => _writer.Dispose();
+
+    private PartitionAppend Append(Partition partition, long commandEnd)
+    {
+        try
+        {
+            return _writer.Append(partition, commandEnd);
+        }
+        catch
+        {
+            pending.PutBack(_taken);
+            throw;
+        }
+    }
+
+    /// <summary>Puts records into the batch until it is full, or another codec is wanted.</summary>
+    /// <returns>How many of those that were taken are done with.</returns>
+    private int Fill(PartitionLog log, long nowMs)
+    {
+        var codec = CompressionType.None;
+        try
+        {
+            for (var i = 0; i < _taken.Count; i++)
+            {
+                var found = origins.TryRead(log, _taken[i].Location, out var record, out var header);
+                if (!found)
+                {
+                    // Deleted by other means than ours; there is nothing left to deliver.
+                    parts.Logger.LogError(
+                        "The delayed record with offset {Offset} of {Partition}, due at {Due}, is not in the log.",
+                        _taken[i].Origin,
+                        log.TopicPartition,
+                        _taken[i].DueMs);
+                    _taken.RemoveAt(i--);
+                    continue;
+                }
+
+                if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec))
+                    return i;
+                if (_writer.Count == 0 && header.Compression != codec)
+                    _writer.Begin(isCarried: false, codec = header.Compression);
+                _writer.Add(_taken[i], record, isCarried: false, nowMs);
+            }
+
+            return _taken.Count;
+        }
+        catch
+        {
+            pending.PutBack(_taken);
+            throw;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+using KBroker.Protocol.Records;
+using KBroker.Protocol.Records.Delivery;
+using KBroker.Storage;
+
+namespace KBroker.Delivery.Delay;
+
+/// <summary>
+/// Reads the flagged batches of a log in order, from wherever a checkpoint left off, and keeps a schedule in step with
+/// them: the same way at the start of a broker as while it runs. Not thread-safe.
+/// </summary>
+/// <remarks>
+/// Records of an open transaction wait, batch by batch, until its marker comes: committed ones are taken then, aborted
+/// ones dropped. A cancel takes effect where it stands in the log, or where the marker of its own transaction stands.
+/// </remarks>
+/// <param name="schedule">What is pending.</param>
+/// <param name="origins">Reads records.</param>
+internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
+{
+    private const int BatchesAtOnce = 256;
+    private readonly List<FlaggedBatch> _found = [];
+    private readonly List<Undecided> _undecided = [];
+
+    /// <summary>All flagged batches below this offset were seen.</summary>
+    public long FollowedTo { get; private set; }
+
+    /// <summary>Where a later reading of the log has to begin: open transactions are not in the schedule yet.</summary>
+    public long SettledTo => _undecided.Count == 0 ? FollowedTo : Math.Min(FollowedTo, _undecided[0].Offset);
+
+    /// <summary>Whether some batch waits for a marker.</summary>
+    public bool HasUndecided => _undecided.Count > 0;
+
+    /// <summary>Flagged batches seen since the follower was made.</summary>
+    public long Seen { get; private set; }
+
+    /// <summary>Begins at an offset.</summary>
+    public void Reset(long offset)
+    {
+        FollowedTo = offset;
+        _undecided.Clear();
+    }
+
+    /// <summary>Reads on up to the end of the log.</summary>
+    /// <param name="log">The log.</param>
+    /// <param name="isLoading">Whether deliveries are news; while running they are this broker's own.</param>
+    /// <param name="onProgress">Told after each portion.</param>
+    /// <exception cref="IOException">The log cannot be read.</exception>
+    /// <exception cref="RecordException">It is damaged.</exception>
+    public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
+    {
+        // A log may start within a batch, of which the records behind the start are still there.
+        var isStart = FollowedTo <= log.LogStartOffset;
+        while (true)
+        {
+            var end = Math.Max(log.LogEndOffset, log.Flagged.FollowedEnd);
+            if (FollowedTo < log.LogStartOffset)
+                FollowedTo = log.LogStartOffset;
+            if (FollowedTo >= end)
+                break;
+            _found.Clear();
+            var next = log.Flagged.List(FollowedTo, end, BatchesAtOnce, isStart, _found);
+            isStart = false;
+            foreach (var flagged in _found)
+            {
+                // A batch may be indexed a moment before it can be read.
+                if (flagged.BaseOffset >= log.LogEndOffset)
+                    return;
+                Take(log, flagged, isLoading);
+                FollowedTo = flagged.BaseOffset + 1;
+                Seen++;
+            }
+
+            FollowedTo = Math.Max(FollowedTo, Math.Min(next, log.LogEndOffset));
+            onProgress?.Invoke(FollowedTo);
+            if (_found.Count == 0)
+                break;
+        }
+
+        Decide(log);
+    }
+
+    private void Take(PartitionLog log, in FlaggedBatch flagged, bool isLoading)
+    {
+        var isCopy = (flagged.Attributes & RecordBatchAttributes.Copying) != 0;
+        var isHiding = (flagged.Attributes & RecordBatchAttributes.Hiding) != 0;
+        if (isCopy && !isHiding && !isLoading)
+            return;
+        if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
+            return;
+        if (isCopy)
+            TakeCopies(batch, isHiding);
+        else if (batch.Header.IsTransactional)
+            TakeTransactional(log, batch);
+        else
+            TakeRequests(log, batch, cancelled: null);
+    }
+
+    private void TakeCopies(OriginBatch batch, bool isCarried)
+    {
+        foreach (var record in batch.Records)
+        {
+            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            if (!isCarried)
+                schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
+            else
+                schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
+        }
+    }
+
+    private void TakeTransactional(PartitionLog log, OriginBatch batch)
+    {
+        switch (log.Flagged.FateOf(batch.Header.ProducerId, batch.Header.BaseOffset))
+        {
+            case TransactionFate.Open:
+                _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
+                break;
+            case TransactionFate.Committed:
+                TakeRequests(log, batch, cancelled: null);
+                break;
+        }
+    }
+
+    /// <summary>Takes the records of transactions that have ended meanwhile.</summary>
+    private void Decide(PartitionLog log)
+    {
+        for (var i = 0; i < _undecided.Count; i++)
+        {
+            var one = _undecided[i];
+            if (origins.ReadBatch(log, one.Offset) is not { } batch)
+            {
+                _undecided.RemoveAt(i--);
+                continue;
+            }
+
+            var fate = log.Flagged.FateOf(batch.Header.ProducerId, one.Offset);
+            if (fate == TransactionFate.Open)
+                continue;
+            _undecided.RemoveAt(i--);
+            if (fate == TransactionFate.Committed)
+                TakeRequests(log, batch, one.Cancelled);
+        }
+    }
+
+    private void TakeRequests(PartitionLog log, OriginBatch batch, HashSet<long>? cancelled)
+    {
+        // Cancels read other batches, which may push this one out of the reader.
+        List<(long Target, long By)>? cancels = null;
+        foreach (var record in batch.Records)
+        {
+            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            if (!request.Hides(record.Timestamp))
+                continue;
+            if (request.Kind == DeliveryRequestKind.Cancel)
+            {
+                (cancels ??= []).Add((request.Value, record.Offset));
+                continue;
+            }
+
+            if (cancelled is null || !cancelled.Contains(record.Offset))
+            {
+                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
+                schedule.Add(new PendingRecord(due, record.Offset, record.Offset), isNew: true);
+            }
+        }
+
+        foreach (var (target, by) in cancels ?? [])
+            Cancel(log, target, by);
+    }
+
+    private void Cancel(PartitionLog log, long target, long by)
+    {
+        if (target >= by)
+            return;
+        if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
+        {
+            open.Cancelled.Add(target);
+            return;
+        }
+
+        if (origins.TryRead(log, target, out var record, out var header))
+        {
+            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
+                && (header.Attributes & RecordBatchAttributes.Copying) == 0)
+            {
+                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
+                schedule.Cancel(new PendingRecord(due, target, 0));
+            }
+
+            return;
+        }
+
+        // It was carried forward, so only the schedule knows when it is due.
+        foreach (var pending in schedule.ReadAll())
+        {
+            if (pending.Origin != target)
+                continue;
+            schedule.Cancel(pending);
+            return;
+        }
+    }
+
+    private sealed record Undecided(long Offset, long LastOffset)
+    {
+        public HashSet<long> Cancelled { get; } = [];
+    }
+}
