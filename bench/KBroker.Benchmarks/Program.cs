@@ -5,6 +5,8 @@ using KBroker.Benchmarks.Storage;
 
 if (args is [CompactionRun.Mode, ..])
     CompactionRun.Run(args);
+else if (args is [IdempotenceRun.Mode])
+    IdempotenceRun.Run();
 else if (args is [ClassicMembersRun.Mode])
     ClassicMembersRun.Run();
 else

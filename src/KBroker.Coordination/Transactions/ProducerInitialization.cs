@@ -84,11 +84,13 @@ internal sealed class ProducerInitialization(TransactionShard shard)
             return ProducerOutcome.Failed(ErrorCode.ConcurrentTransactions);
         }
 
-        if (entry.IsEpochUsedUp && (!isContinued || request.ProducerEpoch == entry.Epoch))
+        // What the highest epoch has fenced goes on with another producer id: that epoch is no producer's.
+        if (entry.IsEpochUsedUp && (!isContinued || request.ProducerEpoch == entry.Epoch
+            || (entry.Epoch == short.MaxValue && request.ProducerEpoch == entry.LastEpoch)))
         {
             if (freshProducerId < 0)
                 return ProducerOutcome.NeedsId;
-            var last = isContinued ? entry.Epoch : (short)-1;
+            var last = isContinued ? request.ProducerEpoch : (short)-1;
             entry.Initialise(freshProducerId, 0, last, request.TransactionTimeoutMs, turn.NowMs);
         }
         else if (NextEpoch(entry, request, isContinued) is var (epoch, last))

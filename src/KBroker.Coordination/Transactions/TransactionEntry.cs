@@ -32,7 +32,8 @@ internal sealed class TransactionEntry(string transactionalId)
 
     /// <summary>
     /// The epoch before the last one, when the same producer asked for the new one: repeating that request is answered
-    /// with the epoch of then. -1 otherwise; not in the log, as in Kafka.
+    /// with the epoch of then. Or the epoch that the coordinator has fenced: unless somebody else initialises, its
+    /// producer may go on with the next one (KIP-588). -1 otherwise; not in the log, as in Kafka.
     /// </summary>
     public short LastEpoch { get; set; } = -1;
 
@@ -131,8 +132,8 @@ internal sealed class TransactionEntry(string transactionalId)
     /// <param name="nowMs">The time.</param>
     public void Fence(long nowMs)
     {
+        LastEpoch = Epoch;
         Epoch++;
-        LastEpoch = -1;
         PreviousProducerId = ProducerId;
         NextProducerId = -1;
         State = TransactionState.PrepareAbort;

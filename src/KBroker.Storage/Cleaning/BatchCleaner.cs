@@ -37,6 +37,13 @@ internal sealed class BatchCleaner(
         var mustStay = KeepsProducer(header) || header.NextOffset == EndOffset;
         if (dropsAll && !mustStay)
             return default;
+        // From a time when the topic was not compacted: what waits for its delivery, and what was delivered.
+        if (header.IsFlagged && !dropsAll)
+        {
+            stats.RecordsKept += header.RecordsCount;
+            return batch;
+        }
+
         var judge = new Judge(map, header.IsControl, dropsAll, IsPastHorizon(header));
         var verdict = header.RecordsCount == 0 ? default : records.Judge(batch, ref judge);
         stats.InvalidRecords += judge.Invalid;

@@ -43,7 +43,7 @@ internal sealed class OffsetMapBuilder(
                 {
                     transactions.IsObsolete(header, batches.Bytes);
                 }
-                else if (!transactions.IsAborted(header) && header.RecordsCount > 0)
+                else if (!transactions.IsAborted(header) && header.RecordsCount > 0 && !header.IsHiding)
                 {
                     var filler = new Filler(map, from);
                     records.Judge(batches.Bytes, ref filler);

@@ -71,7 +71,8 @@ internal sealed class ProducerState(long producerId)
     public bool TryFindDuplicate(in RecordBatchHeader header, out ProducedBatch duplicate)
     {
         duplicate = default;
-        if (header.ProducerEpoch != Epoch)
+        // What follows the newest batch, as nearly all do, need not be looked for.
+        if (header.ProducerEpoch != Epoch || _count == 0 || header.BaseSequence == Last.LastSequence + 1L)
             return false;
         for (var i = 0; i < _count; i++)
         {

@@ -47,8 +47,8 @@ internal sealed class ProducerStates
 
         if (!isClient)
             return ProducerVerdict.Append;
-        if (_verifications.TryGetValue(header.ProducerId, out var asked) && asked.Epoch == header.ProducerEpoch
-            && Refuses(asked, header, state, out problem))
+        if (_verifications.Count > 0 && _verifications.TryGetValue(header.ProducerId, out var asked)
+            && asked.Epoch == header.ProducerEpoch && Refuses(asked, header, state, out problem))
             return ProducerVerdict.OutOfOrder;
         return state is null ? ProducerVerdict.Append : CheckSequence(state, header, out problem);
     }
@@ -190,7 +190,8 @@ internal sealed class ProducerStates
         state.Add(new ProducedBatch(
             header.LastSequence, header.LastOffset, header.LastOffsetDelta, header.MaxTimestamp));
         state.LastTimestamp = header.MaxTimestamp;
-        _verifications.Remove(header.ProducerId);
+        if (_verifications.Count > 0)
+            _verifications.Remove(header.ProducerId);
         if (!header.IsTransactional || state.CurrentTransactionFirstOffset is not null)
             return;
         state.CurrentTransactionFirstOffset = header.BaseOffset;

@@ -162,6 +162,50 @@ public sealed class TransactionShardTests
         Assert.Equal(TransactionState.CompleteAbort, Entry.State);
     }
 
+    /// <summary>KIP-588; Apache Kafka 4.3.1 gives these very answers.</summary>
+    [Fact]
+    public async Task A_producer_whose_transaction_timed_out_goes_on_with_the_epoch_that_fenced_it()
+    {
+        await Init(fresh: 7, timeoutMs: 1000);
+        await Add(7, 0, A0);
+        _driver.Advance(1000);
+        Written(await _driver.NextMarkersAsync());
+        Assert.Equal(ErrorCode.ProducerFenced, (await End(7, 0, true, Classic)).Error);
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 7, 1), await Init(id: 7, epoch: 0));
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 7, 1), await Init(id: 7, epoch: 0));
+        Assert.Equal(ErrorCode.None, await Add(7, 1, A0));
+    }
+
+    /// <summary>As librdkafka does after an error of its own; Apache Kafka 4.3.1 gives these very answers.</summary>
+    [Fact]
+    public async Task A_producer_that_asks_for_its_next_epoch_aborts_its_transaction_and_gets_it()
+    {
+        await Init(fresh: 7);
+        await Add(7, 0, A0);
+        Assert.Equal(ErrorCode.ConcurrentTransactions, (await Init(id: 7, epoch: 0)).Error);
+        var work = await _driver.NextMarkersAsync();
+        Assert.Equal((false, (short)1), (work.IsCommit, work.ProducerEpoch));
+        Written(work);
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 7, 1), await Init(id: 7, epoch: 0));
+        Assert.Equal(2, (await Init()).Epoch);
+        // Another instance has taken over.
+        Assert.Equal(ErrorCode.ProducerFenced, (await Init(id: 7, epoch: 0)).Error);
+    }
+
+    [Fact]
+    public async Task A_producer_that_the_highest_epoch_has_fenced_goes_on_with_another_id()
+    {
+        await Init(fresh: 7, timeoutMs: 1000);
+        Entry.Epoch = short.MaxValue - 1;
+        await Add(7, short.MaxValue - 1, A0);
+        _driver.Advance(1000);
+        Written(await _driver.NextMarkersAsync());
+        Assert.Equal(short.MaxValue, Entry.Epoch);
+        Assert.True((await Init(id: 7, epoch: short.MaxValue - 1)).NeedsProducerId);
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 8, 0), await Init(8, id: 7, epoch: short.MaxValue - 1));
+        Assert.Equal(new ProducerOutcome(ErrorCode.None, 8, 0), await Init(9, id: 7, epoch: short.MaxValue - 1));
+    }
+
     [Fact]
     public async Task A_timeout_concerns_its_own_transaction_only()
     {

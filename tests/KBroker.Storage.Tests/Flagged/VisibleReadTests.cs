@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using KBroker.Protocol.Records;
+using KBroker.Storage.Tests.Cleaning;
 
 namespace KBroker.Storage.Tests.Flagged;
 
@@ -210,6 +211,22 @@ public sealed class VisibleReadTests
         found.Clear();
         storage.Log.Flagged.List(3, 4, 10, true, found);
         Assert.Equal([3L], found.Select(static b => b.BaseOffset));
+    }
+
+    [Fact]
+    public void A_compaction_leaves_what_is_hidden_alone_and_moves_its_index()
+    {
+        using var storage = new TestStorage(Delaying);
+        Append(storage, CompressionType.None, new string?[] { null });
+        Append(storage, CompressionType.None, null, "60000");
+        Append(storage, CompressionType.None, new string?[] { null });
+        storage.Config = CleaningSample.Compacted;
+        storage.Log.UpdateConfig(storage.Config);
+        storage.Compact();
+        Assert.Equal([1L, 2, 3], Raw(storage).Select(static r => r.Offset));
+        Assert.Equal([1L, 3], Visible(storage, 0, out _));
+        storage.CrashAndReopen();
+        Assert.Equal([1L, 3], Visible(storage, 0, out _));
     }
 
     private static void Damage(TestStorage storage, string? damage)

@@ -120,11 +120,17 @@ internal sealed class PipelineWorker : TransactionClient
         _consumer = new ConsumerBuilder<byte[], byte[]>(config)
             .SetLogHandler(static (_, _) => { })
             .SetErrorHandler(static (_, _) => { })
-            // What is no longer this member's must not be worked on.
-            .SetPartitionsRevokedHandler((_, _) => _batch.Clear())
-            .SetPartitionsLostHandler((_, _) => _batch.Clear())
+            // What is no longer this member's must not be worked on; the rest will not come again.
+            .SetPartitionsRevokedHandler((_, gone) => Forget(gone))
+            .SetPartitionsLostHandler((_, gone) => Forget(gone))
             .Build();
         _consumer.Subscribe(_pipeline.Input);
+    }
+
+    private void Forget(List<TopicPartitionOffset> gone)
+    {
+        var partitions = gone.Select(static p => p.TopicPartition).ToHashSet();
+        _batch.RemoveAll(r => partitions.Contains(r.TopicPartition));
     }
 
     private void Collect()

@@ -62,8 +62,7 @@ internal abstract class TransactionClient : IDisposable
         _stopping = true;
         // librdkafka's SendOffsetsToTransaction does not come back, whatever its timeout, when the broker never does: such
         // a client is left to the end of the process.
-        if (!_thread.IsAlive || _thread.Join(Patience))
-            Close();
+        _thread.Join(Patience);
     }
 
     protected void Start() => _thread.Start();
@@ -74,6 +73,7 @@ internal abstract class TransactionClient : IDisposable
     /// <summary>Whether nothing that it began is undecided.</summary>
     protected abstract bool IsDecided { get; }
 
+    /// <summary>Lets go of the client library; on the client's own thread, which is at its end.</summary>
     protected abstract void Close();
 
     /// <summary>Notes a line of the client library's log.</summary>
@@ -102,5 +102,7 @@ internal abstract class TransactionClient : IDisposable
 
             Step();
         }
+
+        Close();
     }
 }

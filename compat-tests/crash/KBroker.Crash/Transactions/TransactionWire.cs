@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using KBroker.Crash.History;
 using KBroker.Crash.Load;
 using KBroker.Protocol;
@@ -85,42 +86,33 @@ internal sealed class TransactionWire(int port) : IDisposable
     /// <summary>Every transactional id and its state.</summary>
     public Dictionary<string, string> States()
     {
-        var answer = _connection.Call<ListTransactionsResponse>(new ListTransactionsRequest(), 0);
+        var answer = Loaded(
+            () => _connection.Call<ListTransactionsResponse>(new ListTransactionsRequest(), 0),
+            static r => r.ErrorCode);
         return answer.ErrorCode == ErrorCode.None
             ? answer.TransactionStates.ToDictionary(static t => t.TransactionalId, static t => t.TransactionState)
             : throw new WireException(answer.ErrorCode, "ListTransactions");
     }
 
-    /// <summary>The state of an id (DescribeTransactions); null when there is none.</summary>
-    public string? State(string transactionalId)
-    {
-        var answer = _connection.Call<DescribeTransactionsResponse>(
-            new DescribeTransactionsRequest { TransactionalIds = [transactionalId] }, 0).TransactionStates[0];
-        return answer.ErrorCode switch
-        {
-            ErrorCode.None => answer.TransactionState,
-            ErrorCode.TransactionalIdNotFound => null,
-            var error => throw new WireException(error, $"DescribeTransactions {transactionalId}"),
-        };
-    }
-
     /// <summary>The stable committed offset of a group; -1 for none, null while a transaction has one pending.</summary>
     public long? Offset(string group, Place place)
     {
-        var answer = _connection.Call<OffsetFetchResponse>(
-            new OffsetFetchRequest
-            {
-                Groups =
-                [
-                    new()
-                    {
-                        GroupId = group,
-                        Topics = [new() { Name = place.Topic, PartitionIndexes = [place.Partition] }],
-                    },
-                ],
-                RequireStable = true,
-            },
-            8).Groups[0];
+        var answer = Loaded(
+            () => _connection.Call<OffsetFetchResponse>(
+                new OffsetFetchRequest
+                {
+                    Groups =
+                    [
+                        new()
+                        {
+                            GroupId = group,
+                            Topics = [new() { Name = place.Topic, PartitionIndexes = [place.Partition] }],
+                        },
+                    ],
+                    RequireStable = true,
+                },
+                8).Groups[0],
+            static g => g.ErrorCode);
         if (answer.ErrorCode != ErrorCode.None)
             throw new WireException(answer.ErrorCode, $"OffsetFetch {group}");
         var partition = answer.Topics[0].Partitions[0];
@@ -136,6 +128,18 @@ internal sealed class TransactionWire(int port) : IDisposable
     {
         _connection.Dispose();
         _codecs.Dispose();
+    }
+
+    /// <summary>Asks until the coordinator has read its log.</summary>
+    private static T Loaded<T>(Func<T> ask, Func<T, ErrorCode> errorOf)
+    {
+        for (var started = Stopwatch.GetTimestamp(); ; Thread.Sleep(5))
+        {
+            var answer = ask();
+            if (errorOf(answer) is not (ErrorCode.CoordinatorLoadInProgress or ErrorCode.NotCoordinator
+                or ErrorCode.CoordinatorNotAvailable) || Stopwatch.GetElapsedTime(started).TotalMilliseconds > TimeoutMs)
+                return answer;
+        }
     }
 
     private (long LastStableOffset, long HighWatermark) ReadBatches(
