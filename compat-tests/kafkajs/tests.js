@@ -6,44 +6,19 @@
 const assert = require('assert/strict')
 const fs = require('fs')
 const path = require('path')
-const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, KafkaJSProtocolError, logLevel } = require('kafkajs')
+const { Kafka, ConfigResourceTypes, KafkaJSProtocolError, logLevel } = require('kafkajs')
 const Cluster = require('kafkajs/src/cluster')
 const { createLogger } = require('kafkajs/src/loggers')
 const createConsoleLogger = require('kafkajs/src/loggers/console')
 const createSocketFactory = require('kafkajs/src/network/socketFactory')
-const snappy = require('snappyjs')
-const lz4 = require('lz4js')
-const xxh32 = require('lz4js/xxh32')
-const { ZstdCodec } = require('zstd-codec')
 const { test, run } = require('../harness/node-tests')
+const codecs = require('./codecs')
 const groupTests = require('./groups')
 
 const bootstrap = process.env.KBROKER_BOOTSTRAP
 const dataFolder = process.env.KBROKER_DATA
 const kafka = new Kafka({ clientId: 'compat', brokers: [bootstrap], logLevel: logLevel.NOTHING, connectionTimeout: 20000, retry: { retries: 3 } })
 const admin = kafka.admin()
-
-// lz4js leaves the flag "blocks are independent" unset, and Kafka refuses such frames. Its blocks are (one a frame here),
-// so the flag is set in the frame descriptor (byte 4), and the descriptor's checksum (byte 6) made right again.
-function independentBlocks(lz4Frame) {
-  lz4Frame[4] |= 0x20
-  lz4Frame[6] = (xxh32.hash(0, lz4Frame, 4, 2) >>> 8) & 0xff
-  return lz4Frame
-}
-
-let zstd
-CompressionCodecs[CompressionTypes.Snappy] = () => ({
-  compress: async encoder => Buffer.from(snappy.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(snappy.uncompress(buffer)),
-})
-CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => independentBlocks(Buffer.from(lz4.compress(encoder.buffer))),
-  decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
-})
-CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: async encoder => Buffer.from(zstd.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(zstd.decompress(buffer)),
-})
 
 let topicNumber = 0
 async function createTopic(options = {}) {
@@ -281,6 +256,6 @@ test('errors have the codes of Kafka', async () => {
 groupTests({ kafka, admin, createTopic, withProducer, text })
 
 run('kafkajs', async () => {
-  zstd = await new Promise(resolve => ZstdCodec.run(codec => resolve(new codec.Simple())))
+  await codecs.ready
   await admin.connect()
 }, () => admin.disconnect())

@@ -43,7 +43,7 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
                 return new VisibleRead(found, next, false);
             var parts = new List<RecordsPart>();
             var place = new Region(region.Segments[region.Index], StartOf(found), region.EndPosition);
-            var behind = Build(place, found, parts, ref scanned);
+            var behind = Build(place, next, found, parts, ref scanned);
             if (parts.Count > 0 || behind is null)
                 return new VisibleRead(found with { Records = new Records([.. parts]) }, next, false);
             next = behind.Value;
@@ -64,9 +64,10 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
         return new VisibleRead(found with { Records = records }, next, isCut) { IsFiller = true };
     }
 
-    /// <summary>Takes a region apart; disposes the slice that was read.</summary>
+    /// <summary>Takes a region apart for a reader at an offset; disposes the slice that was read.</summary>
     /// <returns>Where to go on behind the region; null when nothing was hidden.</returns>
-    private long? Build(in Region region, in ReadResult found, List<RecordsPart> parts, ref long scanned)
+    private long? Build(
+        in Region region, long offset, in ReadResult found, List<RecordsPart> parts, ref long scanned)
     {
         var isTaken = false;
         try
@@ -89,7 +90,7 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
                     if (place.EndPosition > region.End)
                         return behind;
                     scanned += place.IsAllHidden ? RecordBatchLayout.HeaderSize : place.SizeInBytes;
-                    behind = AddVisible(region.Segment, place, parts);
+                    behind = AddVisible(region.Segment, place, offset, parts);
                     cursor = place.EndPosition;
                 }
             }
@@ -132,9 +133,12 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
         parts.Add(new RecordsPart(new FileSlice(region.Segment.File, start, end - start)));
     }
 
-    /// <summary>Adds the visible records of a batch, if it has any.</summary>
+    /// <summary>
+    /// Adds the visible records of a batch, if it has any from an offset on. A reader behind the last of them would get
+    /// the same batch again with each fetch, and some clients then go on by one offset only.
+    /// </summary>
     /// <returns>The offset behind the batch.</returns>
-    private long AddVisible(LogSegment segment, in FlaggedPlace place, List<RecordsPart> parts)
+    private long AddVisible(LogSegment segment, in FlaggedPlace place, long offset, List<RecordsPart> parts)
     {
         if (place.IsAllHidden)
         {
@@ -149,8 +153,9 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
             var length = segment.File.File.Read(batch.AsSpan(0, place.SizeInBytes), place.Position);
             var header = Check(segment, place, batch.AsSpan(0, length));
             using var filter = new RecordBatchFilter(state.Context.Codecs, state.Context.MaxDecompressedBytes);
-            var judge = new Visible();
-            if (filter.Judge(batch.AsMemory(0, place.SizeInBytes), ref judge).KeptCount > 0)
+            var judge = new Visible { LastVisible = -1 };
+            filter.Judge(batch.AsMemory(0, place.SizeInBytes), ref judge);
+            if (judge.LastVisible >= offset)
             {
                 var visible = filter.Build(null, RecordBatchAttributes.PrivateMask).ToArray();
                 parts.Add(new RecordsPart(new ReadOnlySequence<byte>(visible)));
@@ -182,13 +187,24 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
 
     private struct Visible : IRecordFilter
     {
+        /// <summary>Offset of the last record that is visible; -1 without one.</summary>
+        public required long LastVisible { get; set; }
+
         public readonly void Foresee(int slot, in RecordView record)
         {
         }
 
-        public readonly bool Keep(int slot, in RecordBatchHeader header, in RecordView record) =>
-            record.HeadersCount == 0
-            || !DeliveryRequest.Parse(record.Headers, record.HeadersCount).Hides(record.Timestamp);
+        public bool Keep(int slot, in RecordBatchHeader header, in RecordView record)
+        {
+            if (record.HeadersCount > 0
+                && DeliveryRequest.Parse(record.Headers, record.HeadersCount).Hides(record.Timestamp))
+            {
+                return false;
+            }
+
+            LastVisible = record.Offset;
+            return true;
+        }
     }
 }
 

@@ -64,6 +64,21 @@ public sealed class VisibleReadTests
         next.Read.Records.Dispose();
     }
 
+    [Theory]
+    [MemberData(nameof(Codecs))]
+    public void Behind_the_last_visible_record_of_a_batch_the_rest_of_it_is_as_a_hidden_batch(CompressionType codec)
+    {
+        using var storage = new TestStorage(Delaying);
+        Append(storage, codec, null, "60000", null, "60000", "60000", "60000");
+        Assert.Equal([2L], Visible(storage, 2, out _));
+        var read = storage.Log.Flagged.ReadVisible(3, 0, 1 << 20, long.MaxValue, true);
+        Assert.True(read.IsFiller);
+        Assert.Equal(6, read.HiddenTo);
+        Assert.Equal([5L], Offsets(read.Read.Records.ToArray()));
+        Append(storage, codec, null, "60000");
+        Assert.Equal([6L], Visible(storage, 4, out _));
+    }
+
     [Fact]
     public void Hidden_records_of_many_segments_are_passed_over_in_one_read()
     {
