@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Sockets;
 using Confluent.Kafka;
 using KBroker.Crash.History;
 using KBroker.Crash.Load;
