@@ -6,8 +6,8 @@ using KBroker.Compat.Harness;
 namespace KBroker.Compat.Confluent.Tests.Delays;
 
 /// <summary>
-/// Logs with records that stay hidden, read in a group: what is visible comes in order, the position passes the rest. And
-/// delays: once, not before the instant, never when cancelled. See compat-tests/delays for the other clients.
+/// Logs with records that stay hidden, read in a group: what is visible comes in order, the position passes the rest.
+/// And delays: once, not before the instant, never when cancelled. See compat-tests/delays for the other clients.
 /// </summary>
 public sealed class HiddenRecordsTests(ConfluentFixture fixture) : TransactionTest(fixture)
 {
@@ -140,7 +140,8 @@ public sealed class HiddenRecordsTests(ConfluentFixture fixture) : TransactionTe
     }
 
     /// <summary>
-    /// Reads a case from the beginning to its end, commits the end that the client tells, and gets a record that comes later.
+    /// Reads a case from the beginning to its end, commits the end that the client tells, and gets a record that comes
+    /// later.
     /// </summary>
     private void ReadsAll(Case at, IsolationLevel isolation)
     {
@@ -197,7 +198,11 @@ public sealed class HiddenRecordsTests(ConfluentFixture fixture) : TransactionTe
     /// <summary>Writes one batch: librdkafka makes one of what lingers together, and sends it on the flush.</summary>
     private void Batch(Case at, CompressionType codec, params bool[] isVisible)
     {
-        using var producer = Producer(c => (c.CompressionType, c.LingerMs, c.EnableIdempotence) = (codec, 10_000, true));
+        using var producer = Producer(c =>
+        {
+            c.CompressionType = codec;
+            c.LingerMs = 10_000;
+        });
         Send(producer, at.Topic, isVisible, at.End);
         at.Add(isVisible);
     }
