@@ -162,14 +162,32 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             }
         }
 
-        foreach (var (target, by) in cancels ?? [])
-            Cancel(log, target, by);
+        if (cancels is not null)
+            Cancel(log, cancels);
     }
 
-    private void Cancel(PartitionLog log, long target, long by)
+    private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        if (target >= by)
+        HashSet<long>? carried = null;
+        foreach (var (target, by) in cancels)
+        {
+            if (target >= by)
+                continue;
+            if (target < log.LogStartOffset)
+                (carried ??= []).Add(target);
+            else
+                Cancel(log, target);
+        }
+
+        if (carried is null)
             return;
+        // They were carried forward, if they are pending at all, so only the schedule knows when they are due.
+        foreach (var pending in schedule.ReadAll().Where(p => carried.Contains(p.Origin)).ToList())
+            schedule.Cancel(pending);
+    }
+
+    private void Cancel(PartitionLog log, long target)
+    {
         if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
         {
             open.Cancelled.Add(target);
@@ -185,17 +203,6 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
                 schedule.Cancel(new PendingRecord(due, target, 0));
             }
-
-            return;
-        }
-
-        // It was carried forward, so only the schedule knows when it is due.
-        foreach (var pending in schedule.ReadAll())
-        {
-            if (pending.Origin != target)
-                continue;
-            schedule.Cancel(pending);
-            return;
         }
     }
 

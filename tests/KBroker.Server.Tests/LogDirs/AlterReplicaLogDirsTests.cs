@@ -43,6 +43,27 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
     }
 
     [Fact]
+    public async Task Delayed_records_are_delivered_where_their_replica_has_moved()
+    {
+        await using var broker = await _disks.StartAsync();
+        await using var client = await broker.ConnectAsync();
+        var topic = await TestTopic.CreateAsync(client, "t", 4, ("kbroker.delay.enable", "true"));
+        await Disks.KnownAsync(broker);
+        var partition = Disks.PartitionsIn(broker, "t", _disks.A)[0];
+        var due = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() + 1500;
+        await topic.ProduceAsync(Delayed(due), partition: partition);
+        await topic.ProduceAsync(Delayed(due + 3_600_000), partition: partition);
+        Assert.Equal(ErrorCode.None, await AlterAsync(client, "t", partition, _disks.B));
+        await MovedAsync(broker, "t", partition, _disks.B);
+        await Until.True(async () => Visible(await topic.FetchAsync(0, partition: partition)).Any());
+        Assert.Equal([$"{due}"], Visible(await topic.FetchAsync(0, partition: partition)));
+        Assert.True(broker.State.Partitions.TryFind(topic.Id, partition, out var moved));
+        Assert.NotNull(moved.Log.StartGuard);
+        Assert.Equal(1, broker.Broker.Delivery!.Delays!.PendingCount);
+        Assert.Empty(broker.Log.Errors);
+    }
+
+    [Fact]
     public async Task Refusals_are_those_of_kafka()
     {
         await using var broker = await _disks.StartAsync();
@@ -288,5 +309,21 @@ public sealed class AlterReplicaLogDirsTests : IDisposable
             new DescribeLogDirsRequest { Topics = [new() { Topic = "t", Partitions = [0, 1, 2, 3] }] });
         return [.. response.Results.SelectMany(static d => d.Topics.SelectMany(t => t.Partitions.Select(
             p => (d.LogDir, p.PartitionIndex, p.IsFutureKey, p.OffsetLag))))];
+    }
+
+    /// <summary>What a consumer sees; fillers have no value.</summary>
+    private static IEnumerable<string?> Visible(FetchResponse.PartitionData data) =>
+        Batches.Values(data.Records).Where(static v => !string.IsNullOrEmpty(v));
+
+    private static byte[] Delayed(long due)
+    {
+        using var builder = new RecordBatchBuilder(RecordBatchOptions.Default);
+        builder.Append(
+            DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(),
+            default(ReadOnlyMemory<byte>?),
+            System.Text.Encoding.UTF8.GetBytes($"{due}"),
+            RecordHeaders.Create(new RecordHeader(
+                "kbroker-deliver-at", System.Text.Encoding.UTF8.GetBytes($"{due}"))));
+        return builder.Build().ToArray();
     }
 }
