@@ -138,7 +138,8 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
 
     /// <summary>Makes the batch of the records that stay, as <see cref="Judge"/> was told last.</summary>
     /// <param name="deleteHorizon">ms; set on the new batch, null keeps what the batch has.</param>
-    /// <param name="cleared">Attribute bits that the new batch does not have.</param>
+    /// <param name="cleared">Attribute bits that the new batch does not have; without those of the codec it is not
+    /// compressed.</param>
     /// <returns>
     /// The batch, checksum computed, valid until the next call. Without records it is a header alone: uncompressed,
     /// without delete horizon, and with the max timestamp it had, by which retention judges it.
@@ -154,7 +155,8 @@ public sealed class RecordBatchFilter(CompressionCodecs codecs, int maxDecompres
         else
             CopyRuns();
         var output = _plain;
-        if (!isEmpty && _header.Compression != CompressionType.None)
+        var isPlain = (cleared & RecordBatchAttributes.CompressionMask) != 0;
+        if (!isEmpty && !isPlain && _header.Compression != CompressionType.None)
         {
             output = _compressed;
             output.Clear();

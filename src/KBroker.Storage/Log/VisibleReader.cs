@@ -157,7 +157,11 @@ internal sealed class VisibleReader(LogState state, Func<long, int, long, bool, 
             filter.Judge(batch.AsMemory(0, place.SizeInBytes), ref judge);
             if (judge.LastVisible >= offset)
             {
-                var visible = filter.Build(null, RecordBatchAttributes.PrivateMask).ToArray();
+                // Snappy has two framings, and some clients read only the one that they write.
+                var cleared = header.Compression == CompressionType.Snappy
+                    ? RecordBatchAttributes.PrivateMask | RecordBatchAttributes.CompressionMask
+                    : RecordBatchAttributes.PrivateMask;
+                var visible = filter.Build(null, cleared).ToArray();
                 parts.Add(new RecordsPart(new ReadOnlySequence<byte>(visible)));
             }
 

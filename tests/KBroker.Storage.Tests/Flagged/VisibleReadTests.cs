@@ -21,6 +21,7 @@ public sealed class VisibleReadTests
         using var storage = new TestStorage(Delaying);
         Append(storage, codec, null, null, "60000", null, null);
         Assert.Equal([0L, 1, 3, 4], Visible(storage, 0, out var read));
+        Assert.Equal(codec == CompressionType.Snappy ? CompressionType.None : codec, CodecOf(storage));
         Assert.False(read.IsFiller);
         // A follower gets everything.
         Assert.Equal(5, Raw(storage).Count);
@@ -292,6 +293,13 @@ public sealed class VisibleReadTests
         read = storage.Log.Flagged.ReadVisible(offset, offset, 1 << 20, long.MaxValue, true);
         using var records = read.Read.Records;
         return read.IsFiller ? [] : [.. Offsets(records.ToArray()).Where(o => o >= offset)];
+    }
+
+    private static CompressionType CodecOf(TestStorage storage)
+    {
+        using var records = storage.Log.Flagged.ReadVisible(0, 0, 1 << 20, long.MaxValue, true).Read.Records;
+        RecordBatchHeader.TryParse(records.ToArray(), out var header);
+        return header.Compression;
     }
 
     private static byte[] ReadAll(TestStorage storage)
