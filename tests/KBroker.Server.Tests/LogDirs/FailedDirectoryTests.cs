@@ -209,6 +209,8 @@ public sealed class FailedDirectoryTests : IDisposable
             await using var client = await broker.ConnectAsync();
             topic = new TestTopic(client, "t", topic.Id);
             await Disks.KnownAsync(broker);
+            // The metadata knows the leader a moment before the partitions do.
+            await Until.True(() => Task.FromResult(broker.State.Partitions.All.All(static p => p.IsLeader)));
             Assert.Equal(inB, Disks.PartitionsIn(broker, "t", _disks.B));
             Assert.Equal(0, (await topic.ProduceAsync(Batches.Of("v"), partition: inB[0])).BaseOffset);
             Assert.Equal(
