@@ -380,7 +380,11 @@ internal sealed class LogLoader(
     {
         // A snapshot from within the scanned segments may know of batches that were cut.
         var scannedFrom = unflushed.Length == 0 ? long.MaxValue : unflushed[0].BaseOffset;
-        new ProducerReplay(context, path, producers) { IndexTransactionsFrom = scannedFrom, FileNames = _files.Keys }
-            .Run([.. _segments], end, Math.Min(end, scannedFrom));
+        new ProducerReplay(context, path, producers)
+        {
+            IndexTransactionsFrom = scannedFrom,
+            FileNames = _files.Keys,
+            WritesSnapshots = unflushed.Length > 0,
+        }.Run([.. _segments], end, Math.Min(end, scannedFrom));
     }
 }

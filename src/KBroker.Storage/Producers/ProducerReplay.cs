@@ -22,6 +22,12 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
     /// <summary>Snapshots that cannot be used are left alone, instead of deleted.</summary>
     public bool KeepsSnapshots { get; init; }
 
+    /// <summary>
+    /// Whether a snapshot is written where a segment begins, as a roll does: the segments before it may be deleted, and
+    /// what they tell of producers must not be lost with the next crash.
+    /// </summary>
+    public bool WritesSnapshots { get; init; }
+
     /// <summary>Drops what is known and reads it again.</summary>
     /// <param name="segments">The log's segments.</param>
     /// <param name="endOffset">The log's end.</param>
@@ -35,7 +41,12 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
         if (from >= endOffset)
             return snapshot;
         for (var i = Math.Max(0, SegmentList.Floor(segments, from)); i < segments.Length; i++)
+        {
+            if (WritesSnapshots && segments[i].BaseOffset > from)
+                WriteSnapshot(segments[i].BaseOffset);
             Replay(segments[i], from);
+        }
+
         return snapshot;
     }
 
@@ -82,6 +93,13 @@ internal sealed class ProducerReplay(LogContext context, string path, ProducerSt
             if (floor < 0 || segments[floor].BaseOffset != offset)
                 context.Files.DeleteFile(SegmentPaths.Of(path, offset, SegmentPaths.Snapshot));
         }
+    }
+
+    private void WriteSnapshot(long offset)
+    {
+        var file = SegmentPaths.Of(path, offset, SegmentPaths.Snapshot);
+        ProducerSnapshotFile.Write(context.Files, file, producers.ToSnapshot());
+        ProducerSnapshotFile.Flush(context.Files, file);
     }
 
     [SkipLocalsInit]

@@ -40,6 +40,20 @@ public sealed class CompactionModelTests
             .Check(Config.QuickThrowOnFailure.WithMaxTest(60).WithStartSize(10).WithEndSize(120));
     }
 
+    [Fact]
+    public void What_a_recovery_knows_of_producers_outlives_the_deletion_of_their_records_and_a_crash() => Run(
+    [
+        new Step(Kind.Put, 7119, 5368),
+        new Step(Kind.PutAsProducer, 9813, 9838),
+        new Step(Kind.PutAsProducer, 1714, 3659),
+        new Step(Kind.Put, 6600, 2118),
+        new Step(Kind.PutAsProducer, 3039, 6643),
+        new Step(Kind.Put, 2469, 5273),
+        new Step(Kind.PowerCut, 9540, 1901),
+        new Step(Kind.DeleteRecords, 1584, 2630),
+        new Step(Kind.Crash, 3152, 4148),
+    ]);
+
     private static Gen<Step> Steps() =>
         from kind in Gen.Frequency(
             (12, Gen.Constant(Kind.Put)),
