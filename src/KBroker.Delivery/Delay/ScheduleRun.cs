@@ -49,13 +49,17 @@ internal sealed record ScheduleRun(long Number, int Count)
     }
 
     /// <summary>The entries from the cursor on, in order.</summary>
-    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory)
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory) =>
+        Read(files, directory, PendingRecord.Least);
+
+    /// <summary>The entries from a key on that are behind the cursor, in order.</summary>
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory, PendingRecord from)
     {
         if (Cursor >= Count)
             yield break;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
         var page = new byte[PageEntries * PendingRecord.SizeInBytes];
-        for (var at = Cursor; at < Count;)
+        for (var at = FirstWith(file, entry => entry.CompareKey(from) >= 0); at < Count;)
         {
             var wanted = Math.Min(PageEntries, Count - at);
             ReadWhole(file, page.AsSpan(0, wanted * PendingRecord.SizeInBytes), at);
@@ -67,28 +71,36 @@ internal sealed record ScheduleRun(long Number, int Count)
 
     /// <summary>What the run says of a record, behind the cursor.</summary>
     /// <returns>The largest location; -1 when it says nothing.</returns>
-    public long Find(IFileSystem files, string directory, in PendingRecord record)
+    public long Find(IFileSystem files, string directory, PendingRecord key)
     {
         if (Cursor >= Count)
             return -1;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
+        var behind = FirstWith(file, entry => entry.CompareKey(key) > 0);
+        if (behind == Cursor)
+            return -1;
+        Span<byte> bytes = stackalloc byte[PendingRecord.SizeInBytes];
+        ReadWhole(file, bytes, behind - 1);
+        var last = Decode(bytes);
+        return last.IsSame(key) ? last.Location : -1;
+    }
+
+    /// <summary>The first entry behind the cursor of which something holds that holds of all behind it, too.</summary>
+    private int FirstWith(IStorageFile file, Func<PendingRecord, bool> holds)
+    {
         Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
         var (low, high) = (Cursor, Count);
         while (low < high)
         {
             var middle = (int)(((long)low + high) / 2);
             ReadWhole(file, entry, middle);
-            if (Decode(entry).CompareKey(record) <= 0)
-                low = middle + 1;
-            else
+            if (holds(Decode(entry)))
                 high = middle;
+            else
+                low = middle + 1;
         }
 
-        if (low == Cursor)
-            return -1;
-        ReadWhole(file, entry, low - 1);
-        var last = Decode(entry);
-        return last.IsSame(record) ? last.Location : -1;
+        return low;
     }
 
     private static void ReadWhole(IStorageFile file, Span<byte> entries, int at)
