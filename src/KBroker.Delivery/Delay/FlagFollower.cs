@@ -98,7 +98,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
             else
@@ -146,7 +146,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         List<(long Target, long By)>? cancels = null;
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
             if (request.Kind == DeliveryRequestKind.Cancel)
@@ -196,7 +196,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
         if (origins.TryRead(log, target, out var record, out var header))
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
                 && (header.Attributes & RecordBatchAttributes.Copying) == 0)
             {

@@ -139,21 +139,15 @@ internal sealed class PendingSchedule
     }
 
     /// <summary>All records pending, in no particular order.</summary>
-    public IEnumerable<PendingRecord> ReadAll()
-    {
-        var near = _near.Items.ToArray();
-        Array.Sort(near);
-        return FarSchedule.Resolve(near).Concat(_far.Read().Where(r => !_delivered.Contains(r.Origin)));
-    }
+    public IEnumerable<PendingRecord> ReadAll() =>
+        ReadNear().Concat(_far.Read().Where(r => !_delivered.Contains(r.Origin)));
 
     /// <summary>Writes everything to files on stable storage.</summary>
     public IReadOnlyList<ScheduleRun> Save(out long nearNumber)
     {
-        var near = _near.Items.ToArray();
-        Array.Sort(near);
-        var resolved = FarSchedule.Resolve(near).ToList();
-        var runs = _far.Save(resolved);
-        nearNumber = resolved.Count > 0 ? runs[^1].Number : -1;
+        var near = ReadNear().ToList();
+        var runs = _far.Save(near);
+        nearNumber = near.Count > 0 ? runs[^1].Number : -1;
         return runs;
     }
 
@@ -171,6 +165,14 @@ internal sealed class PendingSchedule
         }
 
         return last;
+    }
+
+    /// <summary>The near records in order, as of now.</summary>
+    private IEnumerable<PendingRecord> ReadNear()
+    {
+        var near = _near.Items.ToArray();
+        Array.Sort(near);
+        return FarSchedule.Resolve(near);
     }
 
     private void Refill()

@@ -72,23 +72,43 @@ internal sealed record ScheduleRun(long Number, int Count)
         if (Cursor >= Count)
             return -1;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
-        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        var behind = IndexBehind(file, record);
+        if (behind == Cursor)
+            return -1;
+        var last = ReadOne(file, behind - 1);
+        return last.IsSame(record) ? last.Location : -1;
+    }
+
+    /// <summary>Moves the cursor behind a record, and all that comes before it.</summary>
+    public void Advance(IFileSystem files, string directory, in PendingRecord last)
+    {
+        if (Cursor >= Count)
+            return;
+        using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
+        Cursor = IndexBehind(file, last);
+    }
+
+    /// <summary>The index of the first entry behind a key, from the cursor on.</summary>
+    private int IndexBehind(IStorageFile file, in PendingRecord key)
+    {
         var (low, high) = (Cursor, Count);
         while (low < high)
         {
             var middle = (int)(((long)low + high) / 2);
-            ReadWhole(file, entry, middle);
-            if (Decode(entry).CompareKey(record) <= 0)
+            if (ReadOne(file, middle).CompareKey(key) <= 0)
                 low = middle + 1;
             else
                 high = middle;
         }
 
-        if (low == Cursor)
-            return -1;
-        ReadWhole(file, entry, low - 1);
-        var last = Decode(entry);
-        return last.IsSame(record) ? last.Location : -1;
+        return low;
+    }
+
+    private static PendingRecord ReadOne(IStorageFile file, int at)
+    {
+        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        ReadWhole(file, entry, at);
+        return Decode(entry);
     }
 
     private static void ReadWhole(IStorageFile file, Span<byte> entries, int at)

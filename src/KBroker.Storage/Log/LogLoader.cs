@@ -170,8 +170,11 @@ internal sealed class LogLoader(
         foreach (var offset in bases)
         {
             var name = Path.GetFileName(SegmentPaths.Of(path, offset, SegmentPaths.Log));
-            _segments.Add(
-                LogSegment.Open(context.Files, path, offset, _files[name], context.RollJitterMs(config)));
+            var segment = LogSegment.Open(context.Files, path, offset, _files[name], context.RollJitterMs(config));
+            // A segment without flagged batches has no such file, and most have none: ten thousand looks at a start.
+            if (!_files.ContainsKey(Path.GetFileName(segment.FlagIndex.Path)))
+                segment.FlagIndex.SetAbsent();
+            _segments.Add(segment);
         }
     }
 
