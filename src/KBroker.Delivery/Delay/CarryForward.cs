@@ -1,6 +1,5 @@
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
-using KBroker.Protocol.Records;
 using KBroker.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -18,7 +17,7 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads the records.</param>
 internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
-    private readonly CopyWriter _writer = new(parts.Codecs);
+    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: true);
 
     /// <summary>Carries everything that lies below an offset.</summary>
     /// <param name="partition">The partition.</param>
@@ -30,18 +29,19 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
     {
         var carried = 0;
         var end = log.LogEndOffset;
-        var codec = CompressionType.None;
-        _writer.Begin(isCarried: true, codec);
+        _writer.Clear();
         foreach (var record in pending.ReadAll())
         {
             if (record.Location >= newStartOffset
                 || !origins.TryRead(log, record.Location, out var found, out var header))
                 continue;
-            if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec) && !Append(partition))
-                return false;
-            if (_writer.Count == 0)
-                _writer.Begin(isCarried: true, codec = header.Compression);
-            _writer.Add(record, found, isCarried: true, nowMs);
+            if (!_writer.TryAdd(record, found, header.Compression, nowMs))
+            {
+                if (!Append(partition))
+                    return false;
+                _writer.TryAdd(record, found, header.Compression, nowMs);
+            }
+
             carried++;
         }
 
@@ -66,7 +66,6 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
     private bool Append(Partition partition)
     {
         var appended = _writer.Append(partition, commandEnd: null);
-        _writer.Begin(isCarried: true, CompressionType.None);
         if (appended.Error == ErrorCode.None)
             return true;
         parts.Logger.LogWarning(

@@ -168,11 +168,8 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
         schedule.Start();
     }
 
-    /// <summary>A topic that never opted in costs a look at its directory when the broker starts.</summary>
-    private bool IsWanted(PartitionLog log) =>
-        log.Config.DelayEnable
-        || log.Flagged.Any
-        || _options.Files.FileExists(Path.Combine(log.Path, ScheduleCheckpoint.FileName));
+    /// <summary>Without a flagged batch nothing is pending, whatever a checkpoint says.</summary>
+    private static bool IsWanted(PartitionLog log) => log.Config.DelayEnable || log.Flagged.Any;
 
     private void CheckClock()
     {

@@ -107,7 +107,7 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
         SortMemory();
         _memory.RemoveRange(0, CountUpTo(_memory, last));
         foreach (var run in _runs)
-            Advance(run, last);
+            run.Advance(files, directory(), last);
         Drop(static run => run.Cursor >= run.Count);
         return last;
     }
@@ -175,16 +175,6 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
         while (count < sorted.Count && sorted[count].CompareKey(last) <= 0)
             count++;
         return count;
-    }
-
-    private void Advance(ScheduleRun run, PendingRecord last)
-    {
-        foreach (var record in run.Read(files, directory()))
-        {
-            if (record.CompareKey(last) > 0)
-                break;
-            run.Cursor++;
-        }
     }
 
     private void SortMemory()

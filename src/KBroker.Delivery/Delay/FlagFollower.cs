@@ -92,7 +92,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
             || (header.Attributes & RecordBatchAttributes.Copying) != 0)
             return null;
-        var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+        var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
             return null;
         isCertain = request.Kind != DeliveryRequestKind.Level;
@@ -119,7 +119,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
             else
@@ -167,7 +167,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         List<(long Target, long By)>? cancels = null;
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
             if (request.Kind == DeliveryRequestKind.Cancel)

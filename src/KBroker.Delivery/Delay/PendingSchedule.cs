@@ -139,12 +139,8 @@ internal sealed class PendingSchedule
     }
 
     /// <summary>All records pending, in no particular order.</summary>
-    public IEnumerable<PendingRecord> ReadAll()
-    {
-        var near = _near.Items.ToArray();
-        Array.Sort(near);
-        return FarSchedule.Resolve(near).Concat(_far.Read().Where(r => !_delivered.Contains(r.Origin)));
-    }
+    public IEnumerable<PendingRecord> ReadAll() =>
+        ReadNear().Concat(_far.Read().Where(r => !_delivered.Contains(r.Origin)));
 
     /// <summary>Finds a record.</summary>
     /// <param name="key">Due time and origin.</param>
@@ -168,18 +164,8 @@ internal sealed class PendingSchedule
     /// are read as far as the result is.
     /// </summary>
     /// <param name="from">Due time and origin.</param>
-    public IEnumerable<PendingRecord> ReadFrom(PendingRecord from)
-    {
-        var near = new List<PendingRecord>();
-        foreach (ref readonly var record in _near.Items)
-        {
-            if (record.CompareKey(from) >= 0)
-                near.Add(record);
-        }
-
-        near.Sort();
-        return FarSchedule.Newest(near).Concat(_far.ReadFrom(from));
-    }
+    public IEnumerable<PendingRecord> ReadFrom(PendingRecord from) =>
+        ReadNear().Where(r => r.CompareKey(from) >= 0).Concat(_far.ReadFrom(from));
 
     /// <summary>Whether the last word on a record is that it waits.</summary>
     public bool IsPending(in PendingRecord newest) =>
@@ -188,11 +174,9 @@ internal sealed class PendingSchedule
     /// <summary>Writes everything to files on stable storage.</summary>
     public IReadOnlyList<ScheduleRun> Save(out long nearNumber)
     {
-        var near = _near.Items.ToArray();
-        Array.Sort(near);
-        var resolved = FarSchedule.Resolve(near).ToList();
-        var runs = _far.Save(resolved);
-        nearNumber = resolved.Count > 0 ? runs[^1].Number : -1;
+        var near = ReadNear().ToList();
+        var runs = _far.Save(near);
+        nearNumber = near.Count > 0 ? runs[^1].Number : -1;
         return runs;
     }
 
@@ -216,6 +200,14 @@ internal sealed class PendingSchedule
         }
 
         return last;
+    }
+
+    /// <summary>The near records in order, as of now.</summary>
+    private IEnumerable<PendingRecord> ReadNear()
+    {
+        var near = _near.Items.ToArray();
+        Array.Sort(near);
+        return FarSchedule.Resolve(near);
     }
 
     private void Refill()

@@ -59,7 +59,8 @@ internal sealed record ScheduleRun(long Number, int Count)
             yield break;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
         var page = new byte[PageEntries * PendingRecord.SizeInBytes];
-        for (var at = FirstWith(file, entry => entry.CompareKey(from) >= 0); at < Count;)
+        var first = from == PendingRecord.Least ? Cursor : IndexOf(file, from, isBehind: false);
+        for (var at = first; at < Count;)
         {
             var wanted = Math.Min(PageEntries, Count - at);
             ReadWhole(file, page.AsSpan(0, wanted * PendingRecord.SizeInBytes), at);
@@ -71,36 +72,49 @@ internal sealed record ScheduleRun(long Number, int Count)
 
     /// <summary>What the run says of a record, behind the cursor.</summary>
     /// <returns>The largest location; -1 when it says nothing.</returns>
-    public long Find(IFileSystem files, string directory, PendingRecord key)
+    public long Find(IFileSystem files, string directory, in PendingRecord record)
     {
         if (Cursor >= Count)
             return -1;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
-        var behind = FirstWith(file, entry => entry.CompareKey(key) > 0);
+        var behind = IndexOf(file, record, isBehind: true);
         if (behind == Cursor)
             return -1;
-        Span<byte> bytes = stackalloc byte[PendingRecord.SizeInBytes];
-        ReadWhole(file, bytes, behind - 1);
-        var last = Decode(bytes);
-        return last.IsSame(key) ? last.Location : -1;
+        var last = ReadOne(file, behind - 1);
+        return last.IsSame(record) ? last.Location : -1;
     }
 
-    /// <summary>The first entry behind the cursor of which something holds that holds of all behind it, too.</summary>
-    private int FirstWith(IStorageFile file, Func<PendingRecord, bool> holds)
+    /// <summary>Moves the cursor behind a record, and all that comes before it.</summary>
+    public void Advance(IFileSystem files, string directory, in PendingRecord last)
     {
-        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        if (Cursor >= Count)
+            return;
+        using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
+        Cursor = IndexOf(file, last, isBehind: true);
+    }
+
+    /// <summary>The index of the first entry at a key, or of the first behind it, from the cursor on.</summary>
+    private int IndexOf(IStorageFile file, in PendingRecord key, bool isBehind)
+    {
         var (low, high) = (Cursor, Count);
         while (low < high)
         {
             var middle = (int)(((long)low + high) / 2);
-            ReadWhole(file, entry, middle);
-            if (holds(Decode(entry)))
-                high = middle;
-            else
+            var order = ReadOne(file, middle).CompareKey(key);
+            if (order < 0 || (order == 0 && isBehind))
                 low = middle + 1;
+            else
+                high = middle;
         }
 
         return low;
+    }
+
+    private static PendingRecord ReadOne(IStorageFile file, int at)
+    {
+        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        ReadWhole(file, entry, at);
+        return Decode(entry);
     }
 
     private static void ReadWhole(IStorageFile file, Span<byte> entries, int at)

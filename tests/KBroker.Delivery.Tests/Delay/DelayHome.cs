@@ -233,7 +233,7 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
                     record.Timestamp,
                     record.Value is { } value ? Encoding.UTF8.GetString(value.Span) : null,
                     header,
-                    DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count)));
+                    DeliveryRequest.Parse(record.Headers)));
             }
 
             next = header.NextOffset;
