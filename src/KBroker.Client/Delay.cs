@@ -9,8 +9,8 @@ namespace KBroker.Client;
 /// <see cref="TimeSpan"/> and a <see cref="DateTimeOffset"/> convert to it.
 /// </summary>
 /// <remarks>
-/// Times and levels count from the record's timestamp. What is not a whole number of milliseconds is rounded up, so that
-/// nothing is delivered early. A delay of nothing, level 0, and instants that are past mean: at once.
+/// Times and levels count from the record's timestamp. What is not a whole number of milliseconds is rounded up, so
+/// that nothing is delivered early. A delay of nothing, level 0, and instants that are past mean: at once.
 /// </remarks>
 public readonly record struct Delay
 {

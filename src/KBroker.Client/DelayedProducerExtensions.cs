@@ -62,7 +62,8 @@ public static class DelayedProducerExtensions
     /// <param name="record">Where the record is stored: <see cref="DelayedRecord.TopicPartitionOffset"/>.</param>
     /// <param name="cancellationToken">Ends the waiting, not the request.</param>
     /// <returns>
-    /// Where the cancel is stored. The order in the log decides: a delivery with a smaller offset was earlier, and stands.
+    /// Where the cancel is stored. The order in the log decides: a delivery with a smaller offset was earlier, and
+    /// stands.
     /// </returns>
     /// <exception cref="InvalidOperationException">The offset is none of a record.</exception>
     /// <exception cref="ProduceException{TKey, TValue}">The broker did not take the cancel.</exception>

@@ -3,8 +3,8 @@ using Confluent.Kafka;
 namespace KBroker.Client;
 
 /// <summary>
-/// A delayed record that the broker has stored: what identifies it, and the way to cancel it. To cancel it later, or from
-/// another process, keep <see cref="TopicPartitionOffset"/> and use
+/// A delayed record that the broker has stored: what identifies it, and the way to cancel it. To cancel it later, or
+/// from another process, keep <see cref="TopicPartitionOffset"/> and use
 /// <see cref="DelayedProducerExtensions.CancelDelayedAsync"/>.
 /// </summary>
 public sealed class DelayedRecord
@@ -25,8 +25,8 @@ public sealed class DelayedRecord
     /// <summary>The partition.</summary>
     public Partition Partition => TopicPartitionOffset.Partition;
 
-    /// <summary>The offset at which the record is stored, hidden; <see cref="RecordOrigin.Offset"/> of its delivery. Unset
-    /// with acks=0.</summary>
+    /// <summary>The offset at which the record is stored, hidden; <see cref="RecordOrigin.Offset"/> of its delivery.
+    /// Unset with acks=0.</summary>
     public Offset Offset => TopicPartitionOffset.Offset;
 
     /// <summary>Topic, partition and offset.</summary>
@@ -41,7 +41,8 @@ public sealed class DelayedRecord
     /// <summary>Asks the broker not to deliver the record, by a record of its own in the same partition.</summary>
     /// <param name="cancellationToken">Ends the waiting, not the request.</param>
     /// <returns>
-    /// Where the cancel is stored. The order in the log decides: a delivery with a smaller offset was earlier, and stands.
+    /// Where the cancel is stored. The order in the log decides: a delivery with a smaller offset was earlier, and
+    /// stands.
     /// </returns>
     /// <exception cref="InvalidOperationException">The record was produced with acks=0, so its offset is not
     /// known.</exception>
@@ -51,5 +52,6 @@ public sealed class DelayedRecord
         Cancelling.ProduceAsync(_producer, TopicPartitionOffset, cancellationToken);
 
     /// <inheritdoc/>
-    public override string ToString() => Due is { } due ? $"{TopicPartitionOffset}, due {due:O}" : $"{TopicPartitionOffset}";
+    public override string ToString() =>
+        Due is { } due ? $"{TopicPartitionOffset}, due {due:O}" : $"{TopicPartitionOffset}";
 }

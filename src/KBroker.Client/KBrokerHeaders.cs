@@ -6,8 +6,8 @@ using Confluent.Kafka;
 namespace KBroker.Client;
 
 /// <summary>
-/// The record headers by which KBroker is asked for what Kafka does not have, and those by which it tells where a record
-/// comes from. Values are decimal digits as text.
+/// The record headers by which KBroker is asked for what Kafka does not have, and those by which it tells where a
+/// record comes from. Values are decimal digits as text.
 /// </summary>
 /// <remarks>
 /// A record asks for one thing, once: what is set here takes the place of what was set before. The topic must allow it
@@ -15,7 +15,8 @@ namespace KBroker.Client;
 /// </remarks>
 public static class KBrokerHeaders
 {
-    /// <summary>Deliver after the time of a level, 1 for the first of the broker's <c>kbroker.delay.levels</c>.</summary>
+    /// <summary>Deliver after the time of a level: 1 is the first of the broker's
+    /// <c>kbroker.delay.levels</c>.</summary>
     public const string DelayLevel = "kbroker-delay-level";
 
     /// <summary>Deliver this many milliseconds after the record's timestamp.</summary>

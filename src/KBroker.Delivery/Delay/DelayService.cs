@@ -146,8 +146,8 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
     /// <param name="partition">The partition.</param>
     /// <param name="query">Which records.</param>
     /// <param name="cancellation">Ends the waiting.</param>
-    /// <returns>Null when it cannot be told here: there is no schedule, or it is not the leader's, or it cannot read its
-    /// log.</returns>
+    /// <returns>Null when it cannot be told here: there is no schedule, or it is not the leader's, or it cannot read
+    /// its log.</returns>
     public Task<PendingList?> ListAsync(Partition partition, PendingQuery query, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(query);

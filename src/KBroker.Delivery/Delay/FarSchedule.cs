@@ -77,7 +77,7 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
     /// <summary>All entries in order, one for each record that is still pending, with its newest location.</summary>
     public IEnumerable<PendingRecord> Read() => Resolve(Merge(_runs, withMemory: true));
 
-    /// <summary>The entries from a key on, in order, one for each record: the last word, which may be cancelled.</summary>
+    /// <summary>The entries from a key on, in order, one for each record: its last word, cancelled or not.</summary>
     public IEnumerable<PendingRecord> ReadFrom(PendingRecord from)
     {
         SortMemory();

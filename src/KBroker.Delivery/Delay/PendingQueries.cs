@@ -18,7 +18,7 @@ internal sealed class PendingQueries(PendingSchedule pending, FlagFollower follo
     private readonly ConcurrentQueue<Question> _questions = new();
 
     /// <summary>Asks; the schedule has to be woken.</summary>
-    /// <returns>The answer; null when the schedule cannot tell, because it has stopped or cannot read its log.</returns>
+    /// <returns>The answer; null when the schedule cannot tell: it has stopped, or cannot read its log.</returns>
     public Task<PendingList?> AskAsync(PendingQuery query, CancellationToken cancellation)
     {
         var question = new Question(query, cancellation);

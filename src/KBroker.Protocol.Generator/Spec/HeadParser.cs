@@ -55,7 +55,8 @@ internal static class HeadParser
 
         if (api.IsPrivate != key >= FirstPrivateKey)
         {
-            file.Error(SpecErrors.Structure, api.Position, "An api has the clause 'private' if, and only if, its key is "
+            file.Error(SpecErrors.Structure, api.Position,
+                "An api has the clause 'private' if, and only if, its key is "
                 + FirstPrivateKey.ToString(CultureInfo.InvariantCulture) + " or larger.");
             return false;
         }

@@ -28,8 +28,9 @@ internal sealed class AdminCluster(IReadOnlyList<string> bootstrapServers) : IDi
         var colon = server.LastIndexOf(':');
         host = colon > 0 ? server[..colon].Trim('[', ']') : "";
         port = 0;
-        return host.Length > 0 && int.TryParse(
-            server.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and < 65536;
+        return host.Length > 0
+            && int.TryParse(server.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port)
+            && port is > 0 and < 65536;
     }
 
     /// <summary>Finds the brokers, and the partitions of topics.</summary>

@@ -5,7 +5,7 @@ using KBroker.Protocol.Messages;
 
 namespace KBroker.Admin;
 
-/// <summary>A connection of a command to a broker: one request after the other, each answered in time or failed.</summary>
+/// <summary>A connection of a command to a broker: one request after the other, answered in time or failed.</summary>
 internal sealed class AdminConnection : IDisposable
 {
     private const string ClientId = "kbroker-admin";

@@ -8,8 +8,9 @@ using KBroker.Protocol.Messages;
 namespace KBroker.Delayed;
 
 /// <summary>
-/// The list for programs: <c>{"topics":[{"topic","delaysEnabled","pending","nextDueMs","nextDue","records":[{"partition",
-/// "offset","storedOffset","dueMs","due"}]}]}</c>. Instants are milliseconds since 1970, and ISO 8601 in UTC.
+/// The list for programs: <c>{"topics":[{"topic","delaysEnabled","pending","nextDueMs","nextDue",
+/// "records":[{"partition","offset","storedOffset","dueMs","due"}]}]}</c>.
+/// Instants are milliseconds since 1970, and ISO 8601 in UTC.
 /// </summary>
 /// <param name="output">Where it goes.</param>
 internal sealed class DelayedJson(TextWriter output) : IDelayedOutput

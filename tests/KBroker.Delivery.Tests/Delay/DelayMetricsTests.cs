@@ -70,8 +70,8 @@ public sealed class DelayMetricsTests
                 if (metrics.Owns(instrument.Meter))
                     self.EnableMeasurementEvents(instrument);
             };
-            _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => Note(instrument, value, tags));
-            _listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => Note(instrument, value, tags));
+            _listener.SetMeasurementEventCallback<long>((i, value, tags, _) => Note(i, value, tags));
+            _listener.SetMeasurementEventCallback<double>((i, value, tags, _) => Note(i, value, tags));
             _listener.Start();
         }
 

@@ -60,7 +60,7 @@ public sealed class PendingRecordsTests(BrokerFixture fixture) : IClassFixture<B
         request.Offsets = [2, 0, 99];
         var response = await fixture.Client.SendAsync<ListPendingRecordsResponse>(request);
         Assert.Equal([(0L, due, 0L), (2L, due, 2L)], Entries(response.Topics[0].Partitions[0]));
-        request.Offsets = [.. Enumerable.Range(0, ListPendingRecordsHandler.OffsetsMax + 1).Select(static i => (long)i)];
+        request.Offsets = [.. Enumerable.Repeat(0L, ListPendingRecordsHandler.OffsetsMax + 1)];
         response = await fixture.Client.SendAsync<ListPendingRecordsResponse>(request);
         Assert.Equal(ErrorCode.InvalidRequest, response.ErrorCode);
     }
