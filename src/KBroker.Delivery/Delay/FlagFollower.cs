@@ -1,6 +1,7 @@
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Delivery.Delay;
 
@@ -65,6 +66,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 if (flagged.BaseOffset >= log.LogEndOffset)
                     return;
                 Take(log, flagged, isLoading);
+                if (isLoading)
+                    CrashPoint.Reached("delays.load-followed");
                 FollowedTo = flagged.BaseOffset + 1;
                 Seen++;
             }
@@ -111,6 +114,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         switch (log.Flagged.FateOf(batch.Header.ProducerId, batch.Header.BaseOffset))
         {
             case TransactionFate.Open:
+                if ((batch.Header.Attributes & RecordBatchAttributes.Commanding) != 0)
+                    log.Flagged.ExpectTransactionalCommands();
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
@@ -137,6 +142,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
                 TakeRequests(log, batch, one.Cancelled);
+            CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
@@ -162,6 +168,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             }
         }
 
+        CrashPoint.Reached("delays.requests-followed");
         if (cancels is not null)
             Cancel(log, cancels);
     }
@@ -173,12 +180,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         {
             if (target >= by)
                 continue;
-            if (target < log.LogStartOffset)
+            // The log's start may move in between.
+            if (target < log.LogStartOffset || !TryCancel(log, target))
                 (carried ??= []).Add(target);
-            else
-                Cancel(log, target);
         }
 
+        CrashPoint.Reached("delays.cancels-followed");
         if (carried is null)
             return;
         // They were carried forward, if they are pending at all, so only the schedule knows when they are due.
@@ -186,24 +193,27 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             schedule.Cancel(pending);
     }
 
-    private void Cancel(PartitionLog log, long target)
+    /// <summary>Cancels a record that is where it was written.</summary>
+    /// <returns>False when there is nothing.</returns>
+    private bool TryCancel(PartitionLog log, long target)
     {
         if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
         {
             open.Cancelled.Add(target);
-            return;
+            return true;
         }
 
-        if (origins.TryRead(log, target, out var record, out var header))
+        if (!origins.TryRead(log, target, out var record, out var header))
+            return false;
+        var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+        if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
+            && (header.Attributes & RecordBatchAttributes.Copying) == 0)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
-            if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
-                && (header.Attributes & RecordBatchAttributes.Copying) == 0)
-            {
-                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
-                schedule.Cancel(new PendingRecord(due, target, 0));
-            }
+            var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
+            schedule.Cancel(new PendingRecord(due, target, 0));
         }
+
+        return true;
     }
 
     private sealed record Undecided(long Offset, long LastOffset)

@@ -275,7 +275,9 @@ internal sealed class LogLoader(
 
         if (_segments.Count == 0)
             return [];
-        var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset <= recoveryPoint));
+        // A segment that ends at the recovery point may have been rolled behind the flush that moved it there: then its
+        // indexes, and the snapshot at its end, were not flushed with it.
+        var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset < recoveryPoint));
         for (var i = 0; i < first; i++)
         {
             if (!HasUsableIndexes(_segments[i]))
