@@ -1,6 +1,5 @@
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
-using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
@@ -19,7 +18,7 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads the records.</param>
 internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
-    private readonly CopyWriter _writer = new(parts.Codecs);
+    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: true);
 
     /// <summary>Carries everything that lies below an offset.</summary>
     /// <param name="partition">The partition.</param>
@@ -34,19 +33,28 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
     {
         var carried = 0;
         var end = log.LogEndOffset;
-        var codec = CompressionType.None;
-        _writer.Begin(isCarried: true, codec);
+        _writer.Clear();
         foreach (var record in pending.ReadAll())
         {
             if (record.Location >= newStartOffset
                 || !origins.TryRead(log, record.Location, out var found, out var header))
                 continue;
+<<<<<<< HEAD
             if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec)
                 && Append(partition, commandEnd) is var done and not true)
                 return done;
             if (_writer.Count == 0)
                 _writer.Begin(isCarried: true, codec = header.Compression);
             _writer.Add(record, found, isCarried: true, nowMs);
+=======
+            if (!_writer.TryAdd(record, found, header.Compression, nowMs))
+            {
+                if (!Append(partition))
+                    return false;
+                _writer.TryAdd(record, found, header.Compression, nowMs);
+            }
+
+>>>>>>> origin/main
             carried++;
         }
 
@@ -71,11 +79,15 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
 
     private bool? Append(Partition partition, long commandEnd)
     {
+<<<<<<< HEAD
         CrashPoint.Reached("delays.carry-ready");
         var appended = _writer.Append(partition, commandEnd);
         _writer.Begin(isCarried: true, CompressionType.None);
         if (appended.Error == ErrorCode.OperationNotAttempted)
             return null;
+=======
+        var appended = _writer.Append(partition, commandEnd: null);
+>>>>>>> origin/main
         if (appended.Error == ErrorCode.None)
         {
             CrashPoint.Reached("delays.carry-appended");

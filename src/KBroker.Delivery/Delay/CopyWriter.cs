@@ -19,7 +19,8 @@ namespace KBroker.Delivery.Delay;
 /// time as <c>kbroker-deliver-at</c>.
 /// </remarks>
 /// <param name="codecs">For compressed batches.</param>
-internal sealed class CopyWriter(CompressionCodecs codecs) : IDisposable
+/// <param name="isCarried">Whether the copies stay hidden.</param>
+internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDisposable
 {
     /// <summary>Records of one batch, at most.</summary>
     public const int RecordsMax = 1000;
@@ -29,30 +30,68 @@ internal sealed class CopyWriter(CompressionCodecs codecs) : IDisposable
 
     private readonly RecordBatchBuilder _builder = new(RecordBatchOptions.Default, codecs);
     private readonly List<RecordHeader> _headers = [];
+    private CompressionType _compression;
 
     /// <summary>Number of records in the batch.</summary>
-    public int Count => _builder.RecordsCount;
-
-    /// <summary>Whether the batch is large enough.</summary>
-    public bool IsFull => Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax;
+    public int Count { get; private set; }
 
     /// <summary>Begins a batch.</summary>
-    /// <param name="isCarried">Whether its records stay hidden.</param>
-    /// <param name="compression">Its codec.</param>
-    public void Begin(bool isCarried, CompressionType compression) => _builder.Reset(new RecordBatchOptions
-    {
-        Compression = compression,
-        ExtraAttributes = isCarried
-            ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
-            : RecordBatchAttributes.Copying,
-    });
+    public void Clear() => Count = 0;
 
-    /// <summary>Adds the copy of a record.</summary>
+    /// <summary>Adds the copy of a record, if the batch is not large enough and has its codec; an empty batch takes any
+    /// record.</summary>
     /// <param name="pending">Which one.</param>
     /// <param name="record">Its bytes: the original, or a carried copy.</param>
-    /// <param name="isCarried">Whether the copy stays hidden.</param>
+    /// <param name="compression">The codec of the batch that it is from.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
-    public void Add(in PendingRecord pending, in Record record, bool isCarried, long nowMs)
+    /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
+    public bool TryAdd(in PendingRecord pending, in Record record, CompressionType compression, long nowMs)
+    {
+        if (Count == 0)
+            Begin(compression);
+        else if (compression != _compression || Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax)
+            return false;
+        Add(pending, record, nowMs);
+        Count++;
+        return true;
+    }
+
+    /// <summary>Appends the batch, and begins another.</summary>
+    /// <param name="partition">Where to.</param>
+    /// <param name="commandEnd">The commands that were taken into account; null when they do not matter.</param>
+    /// <returns>What became of it.</returns>
+    public PartitionAppend Append(Partition partition, long? commandEnd)
+    {
+        Count = 0;
+        return partition.AppendAsLeader(
+            new ReadOnlySequence<byte>(_builder.Build()),
+            requiredAcks: -1,
+            new AppendOptions
+            {
+                Origin = AppendOrigin.Delivery,
+                CrcIsChecked = true,
+                CommandEnd = commandEnd,
+            });
+    }
+
+    public void Dispose() => _builder.Dispose();
+
+    private static ReadOnlyMemory<byte> Number(long number) =>
+        Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
+
+    private void Begin(CompressionType compression)
+    {
+        _compression = compression;
+        _builder.Reset(new RecordBatchOptions
+        {
+            Compression = compression,
+            ExtraAttributes = isCarried
+                ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
+                : RecordBatchAttributes.Copying,
+        });
+    }
+
+    private void Add(in PendingRecord pending, in Record record, long nowMs)
     {
         _headers.Clear();
         ReadOnlyMemory<byte>? originTimestamp = null;
@@ -73,23 +112,4 @@ internal sealed class CopyWriter(CompressionCodecs codecs) : IDisposable
         _builder.Append(
             nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
     }
-
-    /// <summary>Appends the batch.</summary>
-    /// <param name="partition">Where to.</param>
-    /// <param name="commandEnd">The commands that were taken into account; null when they do not matter.</param>
-    /// <returns>What became of it.</returns>
-    public PartitionAppend Append(Partition partition, long? commandEnd) => partition.AppendAsLeader(
-        new ReadOnlySequence<byte>(_builder.Build()),
-        requiredAcks: -1,
-        new AppendOptions
-        {
-            Origin = AppendOrigin.Delivery,
-            CrcIsChecked = true,
-            CommandEnd = commandEnd,
-        });
-
-    public void Dispose() => _builder.Dispose();
-
-    private static ReadOnlyMemory<byte> Number(long number) =>
-        Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
 }

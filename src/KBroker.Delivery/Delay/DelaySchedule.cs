@@ -30,6 +30,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly FlagFollower _follower;
     private readonly DueDelivery _delivery;
     private readonly CarryForward _carry;
+    private readonly PendingQueries _queries;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -50,6 +51,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _follower = new FlagFollower(_pending, _origins);
         _delivery = new DueDelivery(parts, _pending, _origins);
         _carry = new CarryForward(parts, _pending, _origins);
+        _queries = new PendingQueries(_pending, _follower, parts.QueryScanMax);
         _wake = new WakeTask(this);
     }
 
@@ -104,6 +106,15 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
+    /// <summary>What is pending.</summary>
+    /// <returns>Null when that cannot be told: not the leader, stopped, or the log cannot be read.</returns>
+    public Task<PendingList?> ListAsync(PendingQuery query, CancellationToken cancellation)
+    {
+        var answer = _queries.AskAsync(query, cancellation);
+        Wake();
+        return answer;
+    }
+
     /// <inheritdoc/>
     public bool TryRelease(long newStartOffset)
     {
@@ -128,7 +139,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Pump()
     {
         if (_stopped.Task.IsCompleted)
+        {
+            _queries.Refuse();
             return;
+        }
+
         try
         {
             if (_isStopping)
@@ -148,7 +163,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Work()
     {
         if (!Partition.IsLeader)
+        {
+            _queries.Refuse();
             return;
+        }
+
         var log = Partition.Log;
         if (log != _log)
             Load(log);
@@ -158,7 +177,14 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
+<<<<<<< HEAD
             sleepMs = _follower.FollowedTo < commandEnd || !RunReleases(log, commandEnd)
+=======
+            RunReleases(log);
+            _queries.Answer(log);
+            var nowMs = _parts.NowMs;
+            sleepMs = _follower.FollowedTo < commandEnd
+>>>>>>> origin/main
                 ? 0
                 : _delivery.Run(Partition, commandEnd, _parts.NowMs);
         }
@@ -279,6 +305,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         while (_releases.TryDequeue(out var release))
             release.Done.TrySetResult(false);
+        _queries.Refuse();
         if (_isStopping)
         {
             _stopped.TrySetResult();
@@ -309,6 +336,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _wake.Cancel();
             while (_releases.TryDequeue(out var release))
                 release.Done.TrySetResult(false);
+            _queries.Refuse();
             if (_log is { } log && Partition.IsLeader && !Partition.IsOffline)
                 Checkpoint(log, isLast: true);
         }

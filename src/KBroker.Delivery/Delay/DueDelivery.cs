@@ -13,7 +13,7 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads the records.</param>
 internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
-    private readonly CopyWriter _writer = new(parts.Codecs);
+    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: false);
     private readonly List<PendingRecord> _taken = [];
 
     /// <summary>Records delivered so far.</summary>
@@ -34,7 +34,7 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
         if (due > nowMs)
             return due - nowMs;
         _taken.Clear();
-        _writer.Begin(isCarried: false, CompressionType.None);
+        _writer.Clear();
         pending.TakeDue(nowMs, CopyWriter.RecordsMax, _taken);
         var written = Fill(partition.Log, nowMs);
         if (written < _taken.Count)
@@ -45,8 +45,12 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
 
         if (_writer.Count == 0)
             return 0;
+<<<<<<< HEAD
         CrashPoint.Reached("delays.delivery-ready");
         var appended = Append(partition, commandEnd);
+=======
+        var appended = _writer.Append(partition, commandEnd);
+>>>>>>> origin/main
         if (appended.Error == ErrorCode.None)
         {
             CrashPoint.Reached("delays.delivery-appended");
@@ -69,54 +73,28 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
 
     public void Dispose() => _writer.Dispose();
 
-    private PartitionAppend Append(Partition partition, long commandEnd)
-    {
-        try
-        {
-            return _writer.Append(partition, commandEnd);
-        }
-        catch
-        {
-            pending.PutBack(_taken);
-            throw;
-        }
-    }
-
     /// <summary>Puts records into the batch until it is full, or another codec is wanted.</summary>
     /// <returns>How many of those that were taken are done with.</returns>
     private int Fill(PartitionLog log, long nowMs)
     {
-        var codec = CompressionType.None;
-        try
+        for (var i = 0; i < _taken.Count; i++)
         {
-            for (var i = 0; i < _taken.Count; i++)
+            if (origins.TryRead(log, _taken[i].Location, out var record, out var header))
             {
-                var found = origins.TryRead(log, _taken[i].Location, out var record, out var header);
-                if (!found)
-                {
-                    // Deleted by other means than ours; there is nothing left to deliver.
-                    parts.Logger.LogError(
-                        "The delayed record with offset {Offset} of {Partition}, due at {Due}, is not in the log.",
-                        _taken[i].Origin,
-                        log.TopicPartition,
-                        _taken[i].DueMs);
-                    _taken.RemoveAt(i--);
-                    continue;
-                }
-
-                if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec))
+                if (!_writer.TryAdd(_taken[i], record, header.Compression, nowMs))
                     return i;
-                if (_writer.Count == 0 && header.Compression != codec)
-                    _writer.Begin(isCarried: false, codec = header.Compression);
-                _writer.Add(_taken[i], record, isCarried: false, nowMs);
+                continue;
             }
 
-            return _taken.Count;
+            // Deleted by other means than ours; there is nothing left to deliver.
+            parts.Logger.LogError(
+                "The delayed record with offset {Offset} of {Partition}, due at {Due}, is not in the log.",
+                _taken[i].Origin,
+                log.TopicPartition,
+                _taken[i].DueMs);
+            _taken.RemoveAt(i--);
         }
-        catch
-        {
-            pending.PutBack(_taken);
-            throw;
-        }
+
+        return _taken.Count;
     }
 }

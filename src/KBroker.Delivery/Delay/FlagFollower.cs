@@ -81,6 +81,27 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         Decide(log);
     }
 
+    /// <summary>What the log says of a delayed record: due time and origin, pending or not any more.</summary>
+    /// <param name="log">The log.</param>
+    /// <param name="offset">The offset that the producer was told.</param>
+    /// <param name="isCertain">Whether the schedule can have it at that time only: not where it was carried forward, or
+    /// where it asked for a level and the list of levels may have been another one.</param>
+    /// <returns>Null when no record at that offset was ever delayed, or the log has it no more.</returns>
+    /// <exception cref="IOException">The log cannot be read.</exception>
+    /// <exception cref="RecordException">It is damaged.</exception>
+    public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
+    {
+        isCertain = offset >= log.LogStartOffset;
+        if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
+            || (header.Attributes & RecordBatchAttributes.Copying) != 0)
+            return null;
+        var request = DeliveryRequest.Parse(record.Headers);
+        if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
+            return null;
+        isCertain = request.Kind != DeliveryRequestKind.Level;
+        return new PendingRecord(request.DueMs(record.Timestamp, log.Config.DelayLevelsMs), offset, 0);
+    }
+
     private void Take(PartitionLog log, in FlaggedBatch flagged, bool isLoading)
     {
         var isCopy = (flagged.Attributes & RecordBatchAttributes.Copying) != 0;
@@ -101,7 +122,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
             else
@@ -152,7 +173,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         List<(long Target, long By)>? cancels = null;
         foreach (var record in batch.Records)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
             if (request.Kind == DeliveryRequestKind.Cancel)
@@ -175,9 +196,10 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        HashSet<long>? carried = null;
+        HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
+<<<<<<< HEAD
             if (target >= by)
                 continue;
             // The log's start may move in between.
@@ -187,14 +209,25 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
         CrashPoint.Reached("delays.cancels-followed");
         if (carried is null)
+=======
+            if (target < by && !TryCancel(log, target))
+                (elsewhere ??= []).Add(target);
+        }
+
+        if (elsewhere is null)
+>>>>>>> origin/main
             return;
-        // They were carried forward, if they are pending at all, so only the schedule knows when they are due.
-        foreach (var pending in schedule.ReadAll().Where(p => carried.Contains(p.Origin)).ToList())
+        // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
+        foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
     }
 
+<<<<<<< HEAD
     /// <summary>Cancels a record that is where it was written.</summary>
     /// <returns>False when there is nothing.</returns>
+=======
+    /// <returns>False when the schedule may have the record at another time than the log says.</returns>
+>>>>>>> origin/main
     private bool TryCancel(PartitionLog log, long target)
     {
         if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
@@ -203,6 +236,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             return true;
         }
 
+<<<<<<< HEAD
         if (!origins.TryRead(log, target, out var record, out var header))
             return false;
         var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
@@ -214,6 +248,9 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         return true;
+=======
+        return (ReadScheduled(log, target, out var isCertain) is { } record && schedule.Cancel(record)) || isCertain;
+>>>>>>> origin/main
     }
 
     private sealed record Undecided(long Offset, long LastOffset)

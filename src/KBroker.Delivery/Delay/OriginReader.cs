@@ -31,6 +31,25 @@ internal sealed class OriginBatch : IDisposable
     /// <summary>The records, valid until the batch is disposed.</summary>
     public List<Record> Records { get; } = [];
 
+    /// <summary>Finds the record with an offset.</summary>
+    public bool TryFind(long offset, out Record record)
+    {
+        // Without gaps, a record stands where its offset says; compaction leaves gaps.
+        var (low, high) = (0, (int)Math.Min(Records.Count - 1, offset - Header.BaseOffset));
+        while (low < high)
+        {
+            var middle = high - ((high - low) / 2);
+            if (Records[middle].Offset <= offset)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+
+        var isFound = high >= 0 && Records[low].Offset == offset;
+        record = isFound ? Records[low] : default;
+        return isFound;
+    }
+
     public void Dispose()
     {
         _reader.Dispose();
@@ -85,11 +104,7 @@ internal sealed class OriginReader(CompressionCodecs codecs) : IDisposable
         if (ReadBatch(log, offset) is not { } batch)
             return false;
         header = batch.Header;
-        var index = batch.Records.FindIndex(r => r.Offset == offset);
-        if (index < 0)
-            return false;
-        record = batch.Records[index];
-        return true;
+        return batch.TryFind(offset, out record);
     }
 
     /// <summary>Forgets everything: the log is another one now.</summary>

@@ -52,13 +52,18 @@ internal sealed record ScheduleRun(long Number, int Count)
     }
 
     /// <summary>The entries from the cursor on, in order.</summary>
-    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory)
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory) =>
+        Read(files, directory, PendingRecord.Least);
+
+    /// <summary>The entries from a key on that are behind the cursor, in order.</summary>
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory, PendingRecord from)
     {
         if (Cursor >= Count)
             yield break;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
         var page = new byte[PageEntries * PendingRecord.SizeInBytes];
-        for (var at = Cursor; at < Count;)
+        var first = from == PendingRecord.Least ? Cursor : IndexOf(file, from, isBehind: false);
+        for (var at = first; at < Count;)
         {
             var wanted = Math.Min(PageEntries, Count - at);
             ReadWhole(file, page.AsSpan(0, wanted * PendingRecord.SizeInBytes), at);
@@ -75,23 +80,44 @@ internal sealed record ScheduleRun(long Number, int Count)
         if (Cursor >= Count)
             return -1;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
-        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        var behind = IndexOf(file, record, isBehind: true);
+        if (behind == Cursor)
+            return -1;
+        var last = ReadOne(file, behind - 1);
+        return last.IsSame(record) ? last.Location : -1;
+    }
+
+    /// <summary>Moves the cursor behind a record, and all that comes before it.</summary>
+    public void Advance(IFileSystem files, string directory, in PendingRecord last)
+    {
+        if (Cursor >= Count)
+            return;
+        using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
+        Cursor = IndexOf(file, last, isBehind: true);
+    }
+
+    /// <summary>The index of the first entry at a key, or of the first behind it, from the cursor on.</summary>
+    private int IndexOf(IStorageFile file, in PendingRecord key, bool isBehind)
+    {
         var (low, high) = (Cursor, Count);
         while (low < high)
         {
             var middle = (int)(((long)low + high) / 2);
-            ReadWhole(file, entry, middle);
-            if (Decode(entry).CompareKey(record) <= 0)
+            var order = ReadOne(file, middle).CompareKey(key);
+            if (order < 0 || (order == 0 && isBehind))
                 low = middle + 1;
             else
                 high = middle;
         }
 
-        if (low == Cursor)
-            return -1;
-        ReadWhole(file, entry, low - 1);
-        var last = Decode(entry);
-        return last.IsSame(record) ? last.Location : -1;
+        return low;
+    }
+
+    private static PendingRecord ReadOne(IStorageFile file, int at)
+    {
+        Span<byte> entry = stackalloc byte[PendingRecord.SizeInBytes];
+        ReadWhole(file, entry, at);
+        return Decode(entry);
     }
 
     private static void ReadWhole(IStorageFile file, Span<byte> entries, int at)

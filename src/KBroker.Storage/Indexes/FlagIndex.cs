@@ -64,8 +64,8 @@ internal sealed class FlagIndex(IFileSystem files, string path, long segmentBase
         }
     }
 
-    /// <summary>Knows that there is no file: the segment is new.</summary>
-    public void SetNew() => _count = 0;
+    /// <summary>Knows that there is no file, so that nobody need look.</summary>
+    public void SetAbsent() => _count = 0;
 
     /// <summary>Adds an entry.</summary>
     /// <returns>Whether it is the first one, and so the file new.</returns>
@@ -135,7 +135,7 @@ internal sealed class FlagIndex(IFileSystem files, string path, long segmentBase
     public bool Exists()
     {
         lock (_lock)
-            return _file is not null || files.FileExists(_path);
+            return _file is not null || (_count == Unknown && files.FileExists(_path));
     }
 
     /// <summary>Puts the entries on stable storage, if there are any.</summary>

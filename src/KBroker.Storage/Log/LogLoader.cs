@@ -170,8 +170,11 @@ internal sealed class LogLoader(
         foreach (var offset in bases)
         {
             var name = Path.GetFileName(SegmentPaths.Of(path, offset, SegmentPaths.Log));
-            _segments.Add(
-                LogSegment.Open(context.Files, path, offset, _files[name], context.RollJitterMs(config)));
+            var segment = LogSegment.Open(context.Files, path, offset, _files[name], context.RollJitterMs(config));
+            // A segment without flagged batches has no such file, and most have none: ten thousand looks at a start.
+            if (!_files.ContainsKey(Path.GetFileName(segment.FlagIndex.Path)))
+                segment.FlagIndex.SetAbsent();
+            _segments.Add(segment);
         }
     }
 
@@ -275,8 +278,8 @@ internal sealed class LogLoader(
 
         if (_segments.Count == 0)
             return [];
-        // A segment that ends at the recovery point may have been rolled behind the flush that moved it there: then its
-        // indexes, and the snapshot at its end, were not flushed with it.
+        // A flush that ended exactly here may have been made before the roll, and without the indexes: the segment
+        // that ends at the recovery point is scanned, too.
         var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset < recoveryPoint));
         for (var i = 0; i < first; i++)
         {

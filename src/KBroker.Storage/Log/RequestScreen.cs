@@ -36,7 +36,7 @@ internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs 
         var (hidden, commands, isLate, hasBrokerHeaders) = (0, 0, false, false);
         for (var index = 0; reader.TryRead(out var record); index++)
         {
-            var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
+            var request = DeliveryRequest.Parse(record.Headers);
             hasBrokerHeaders |= request.HasBrokerHeaders;
             var timestamp = config.MessageTimestampType == TimestampType.LogAppendTime ? nowMs : record.Timestamp;
             if (Judge(request, timestamp, config, nowMs) is { } problem)

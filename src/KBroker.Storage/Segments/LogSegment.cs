@@ -108,7 +108,7 @@ internal sealed class LogSegment : IDisposable
             _maxTimestamp = new TimeIndexEntry(-1, baseOffset),
         };
         segment.File.Create();
-        segment.FlagIndex.SetNew();
+        segment.FlagIndex.SetAbsent();
         segment.OffsetIndex.CreateFile();
         return segment;
     }

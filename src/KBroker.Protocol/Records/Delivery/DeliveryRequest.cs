@@ -88,6 +88,11 @@ public readonly record struct DeliveryRequest
         return request;
     }
 
+    /// <summary>Reads the headers of a record.</summary>
+    /// <param name="headers">The headers.</param>
+    /// <returns>The request; it never throws on headers that a validated record has.</returns>
+    public static DeliveryRequest Parse(RecordHeaders headers) => Parse(headers.Encoded.Span, headers.Count);
+
     /// <summary>Whether consumers do not see the record, because it waits for its time or is a command.</summary>
     /// <param name="timestamp">The record's timestamp, epoch ms.</param>
     public bool Hides(long timestamp) => Kind switch
