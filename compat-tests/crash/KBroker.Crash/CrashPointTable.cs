@@ -63,8 +63,11 @@ internal sealed record CrashPlace(string Name, PassedBy By, string? Detail = nul
     ];
 
     /// <summary>Whether a place of the storage is one through which what is delayed goes, too.</summary>
-    public bool IsOfDelayedRecords => By == PassedBy.Load
-        && Name.Split('.')[0] is "append" or "flush" or "roll" or "delete-records" or "retention" or "segment";
+    /// <param name="withPowerCuts">Then there is no retention.</param>
+    public bool IsOfDelayedRecords(bool withPowerCuts) => By == PassedBy.Load && Name.Split('.')[0] is var area
+        && (area is "append" or "flush" or "roll" or "delete-records"
+            || (area == "retention" && !withPowerCuts)
+            || (area == "segment" && !Name.Contains("moved", StringComparison.Ordinal)));
 
     /// <summary>Whether the load passes it many times a second, so that any of the passes will do.</summary>
     public bool IsFrequent => By == PassedBy.Delays ? IsFrequentDelay

@@ -127,7 +127,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
         var ackedBefore = _acked;
         for (var i = 0; i < cycles && run.IsGood && !IsOver; i++)
         {
-            var plan = Plan(mode, random);
+            var plan = Plan(mode, random, withPowerCuts);
             if (HasOwnClients(mode) && withPowerCuts)
                 plan = plan.WithPowerCut(random);
             run.Cycle(plan);
@@ -157,7 +157,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
         _ => LoadKind.Records,
     };
 
-    private CyclePlan Plan(CrashMode mode, Random random)
+    private CyclePlan Plan(CrashMode mode, Random random, bool withPowerCuts)
     {
         switch (mode)
         {
@@ -184,7 +184,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
                 return CyclePlan.At(_delayPlaces[_nextDelayPlace++], random);
             case CrashMode.Delays:
                 return CyclePlan.OfTransactions(
-                    random, [.. _delayPlaces, .. _places.Where(static p => p.IsOfDelayedRecords)]);
+                    random, [.. _delayPlaces, .. _places.Where(p => p.IsOfDelayedRecords(withPowerCuts))]);
             default:
                 return CyclePlan.At(_places[_nextPlace++ % _places.Count], random);
         }

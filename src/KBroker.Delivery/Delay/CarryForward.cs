@@ -39,22 +39,13 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
             if (record.Location >= newStartOffset
                 || !origins.TryRead(log, record.Location, out var found, out var header))
                 continue;
-<<<<<<< HEAD
-            if (_writer.Count > 0 && (_writer.IsFull || header.Compression != codec)
-                && Append(partition, commandEnd) is var done and not true)
-                return done;
-            if (_writer.Count == 0)
-                _writer.Begin(isCarried: true, codec = header.Compression);
-            _writer.Add(record, found, isCarried: true, nowMs);
-=======
             if (!_writer.TryAdd(record, found, header.Compression, nowMs))
             {
-                if (!Append(partition))
-                    return false;
+                if (Append(partition, commandEnd) is var done and not true)
+                    return done;
                 _writer.TryAdd(record, found, header.Compression, nowMs);
             }
 
->>>>>>> origin/main
             carried++;
         }
 
@@ -79,15 +70,10 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
 
     private bool? Append(Partition partition, long commandEnd)
     {
-<<<<<<< HEAD
         CrashPoint.Reached("delays.carry-ready");
         var appended = _writer.Append(partition, commandEnd);
-        _writer.Begin(isCarried: true, CompressionType.None);
         if (appended.Error == ErrorCode.OperationNotAttempted)
             return null;
-=======
-        var appended = _writer.Append(partition, commandEnd: null);
->>>>>>> origin/main
         if (appended.Error == ErrorCode.None)
         {
             CrashPoint.Reached("delays.carry-appended");

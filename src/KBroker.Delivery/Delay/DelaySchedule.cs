@@ -177,14 +177,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
-<<<<<<< HEAD
-            sleepMs = _follower.FollowedTo < commandEnd || !RunReleases(log, commandEnd)
-=======
-            RunReleases(log);
+            var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            var nowMs = _parts.NowMs;
-            sleepMs = _follower.FollowedTo < commandEnd
->>>>>>> origin/main
+            sleepMs = !isReleased
                 ? 0
                 : _delivery.Run(Partition, commandEnd, _parts.NowMs);
         }

@@ -45,12 +45,8 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
 
         if (_writer.Count == 0)
             return 0;
-<<<<<<< HEAD
         CrashPoint.Reached("delays.delivery-ready");
-        var appended = Append(partition, commandEnd);
-=======
         var appended = _writer.Append(partition, commandEnd);
->>>>>>> origin/main
         if (appended.Error == ErrorCode.None)
         {
             CrashPoint.Reached("delays.delivery-appended");

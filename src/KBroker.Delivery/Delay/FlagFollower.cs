@@ -91,9 +91,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
     {
-        isCertain = offset >= log.LogStartOffset;
-        if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
-            || (header.Attributes & RecordBatchAttributes.Copying) != 0)
+        // The log's start may move in between.
+        isCertain = false;
+        if (offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
+            return null;
+        isCertain = true;
+        if (!header.IsHiding || (header.Attributes & RecordBatchAttributes.Copying) != 0)
             return null;
         var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
@@ -199,35 +202,19 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
-<<<<<<< HEAD
-            if (target >= by)
-                continue;
-            // The log's start may move in between.
-            if (target < log.LogStartOffset || !TryCancel(log, target))
-                (carried ??= []).Add(target);
-        }
-
-        CrashPoint.Reached("delays.cancels-followed");
-        if (carried is null)
-=======
             if (target < by && !TryCancel(log, target))
                 (elsewhere ??= []).Add(target);
         }
 
+        CrashPoint.Reached("delays.cancels-followed");
         if (elsewhere is null)
->>>>>>> origin/main
             return;
         // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
         foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
     }
 
-<<<<<<< HEAD
-    /// <summary>Cancels a record that is where it was written.</summary>
-    /// <returns>False when there is nothing.</returns>
-=======
     /// <returns>False when the schedule may have the record at another time than the log says.</returns>
->>>>>>> origin/main
     private bool TryCancel(PartitionLog log, long target)
     {
         if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
@@ -236,21 +223,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             return true;
         }
 
-<<<<<<< HEAD
-        if (!origins.TryRead(log, target, out var record, out var header))
-            return false;
-        var request = DeliveryRequest.Parse(record.Headers.Encoded.Span, record.Headers.Count);
-        if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
-            && (header.Attributes & RecordBatchAttributes.Copying) == 0)
-        {
-            var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
-            schedule.Cancel(new PendingRecord(due, target, 0));
-        }
-
-        return true;
-=======
         return (ReadScheduled(log, target, out var isCertain) is { } record && schedule.Cancel(record)) || isCertain;
->>>>>>> origin/main
     }
 
     private sealed record Undecided(long Offset, long LastOffset)
