@@ -204,7 +204,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             problem = checkpoint.TopicId != Partition.TopicId ? "it belongs to another topic"
                 : checkpoint.LogEndOffset > log.LogEndOffset
                     ? $"it was written at log end {checkpoint.LogEndOffset}, but the log ends at {log.LogEndOffset}"
-                    : null;
+                : checkpoint.LevelsMark != FlagFollower.MarkOf(log.Config.DelayLevelsMs)
+                    ? "kbroker.delay.levels has changed since"
+                : null;
         }
 
         if (problem is not null)
@@ -220,7 +222,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         CrashPoint.Reached("delays.load-begun");
         var began = _parts.Time.GetTimestamp();
         _pending.BeginLoading(checkpoint?.Runs ?? []);
-        _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset);
+        _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset, log.Config.DelayLevelsMs);
         var progress = new LoadProgress(_parts, Partition.TopicPartition, log.LogEndOffset);
         _follower.Follow(log, isLoading: true, progress.Report);
         _pending.FinishLoading();
@@ -276,7 +278,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
         CrashPoint.Reached("delays.checkpoint-ready");
-        new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, runs).Write(_parts.Files, log.Path);
+        new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, _follower.LevelsMark, runs)
+            .Write(_parts.Files, log.Path);
         CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
@@ -17,9 +18,13 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads records.</param>
 internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
 {
+    /// <summary>The mark when the list of levels changed while the log was followed.</summary>
+    private const long SeveralLists = -1;
+
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
+    private IReadOnlyList<long> _levels = [];
 
     /// <summary>All flagged batches below this offset were seen.</summary>
     public long FollowedTo { get; private set; }
@@ -33,11 +38,29 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <summary>Flagged batches seen since the follower was made.</summary>
     public long Seen { get; private set; }
 
+    /// <summary>
+    /// By which list of levels the records that were taken are due: its checksum, or -1 when it changed in between.
+    /// </summary>
+    public long LevelsMark { get; private set; }
+
+    /// <summary>The checksum of a list of levels: CRC-32C of its int64s, big-endian.</summary>
+    public static long MarkOf(IReadOnlyList<long> levelsMs)
+    {
+        var bytes = new byte[levelsMs.Count * sizeof(long)];
+        for (var i = 0; i < levelsMs.Count; i++)
+            BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(i * sizeof(long)), levelsMs[i]);
+        return Crc32C.Compute(bytes);
+    }
+
     /// <summary>Begins at an offset.</summary>
-    public void Reset(long offset)
+    /// <param name="offset">The offset.</param>
+    /// <param name="levelsMs">The list of levels by which what lies before is due.</param>
+    public void Reset(long offset, IReadOnlyList<long> levelsMs)
     {
         FollowedTo = offset;
         _undecided.Clear();
+        _levels = levelsMs;
+        LevelsMark = MarkOf(levelsMs);
     }
 
     /// <summary>Reads on up to the end of the log.</summary>
@@ -48,6 +71,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
+        UseLevels(log.Config.DelayLevelsMs);
         // A log may start within a batch, of which the records behind the start are still there.
         var isStart = FollowedTo <= log.LogStartOffset;
         while (true)
@@ -85,15 +109,15 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <param name="log">The log.</param>
     /// <param name="offset">The offset that the producer was told.</param>
     /// <param name="isCertain">Whether the schedule can have it at that time only: not where it was carried forward, or
-    /// where it asked for a level and the list of levels may have been another one.</param>
+    /// where it asked for a level and the list of levels was another one.</param>
     /// <returns>Null when no record at that offset was ever delayed, or the log has it no more.</returns>
     /// <exception cref="IOException">The log cannot be read.</exception>
     /// <exception cref="RecordException">It is damaged.</exception>
     public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
     {
         // The log's start may move in between.
-        isCertain = false;
-        if (offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
+        isCertain = offset >= log.LogEndOffset;
+        if (isCertain || offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
             return null;
         isCertain = true;
         if (!header.IsHiding || (header.Attributes & RecordBatchAttributes.Copying) != 0)
@@ -101,8 +125,17 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
             return null;
-        isCertain = request.Kind != DeliveryRequestKind.Level;
-        return new PendingRecord(request.DueMs(record.Timestamp, log.Config.DelayLevelsMs), offset, 0);
+        isCertain = request.Kind != DeliveryRequestKind.Level || LevelsMark != SeveralLists;
+        return new PendingRecord(request.DueMs(record.Timestamp, _levels), offset, 0);
+    }
+
+    private void UseLevels(IReadOnlyList<long> levelsMs)
+    {
+        if (ReferenceEquals(levelsMs, _levels))
+            return;
+        if (!levelsMs.SequenceEqual(_levels))
+            LevelsMark = SeveralLists;
+        _levels = levelsMs;
     }
 
     private void Take(PartitionLog log, in FlaggedBatch flagged, bool isLoading)
@@ -114,22 +147,32 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
             return;
         if (isCopy)
-            TakeCopies(batch, isHiding);
+            TakeCopies(log, batch, isHiding, isLoading);
         else if (batch.Header.IsTransactional)
             TakeTransactional(log, batch);
         else
             TakeRequests(log, batch, cancelled: null);
     }
 
-    private void TakeCopies(OriginBatch batch, bool isCarried)
+    private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
+        // Originals are in other batches, which may push this one out of the reader.
+        List<PendingRecord>? carried = null;
         foreach (var record in batch.Records)
         {
             var request = DeliveryRequest.Parse(record.Headers);
-            if (!isCarried)
-                schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
+            if (isCarried)
+                (carried ??= []).Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset));
             else
-                schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
+                schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
+        }
+
+        foreach (var copy in carried ?? [])
+        {
+            // Where the original is still there, by another list of levels, the copy is what counts.
+            if (isLoading && ReadScheduled(log, copy.Origin, out _) is { } original && !original.IsSame(copy))
+                schedule.Cancel(original);
+            schedule.Add(copy, isNew: false);
         }
     }
 
@@ -187,7 +230,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
             if (cancelled is null || !cancelled.Contains(record.Offset))
             {
-                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
+                var due = request.DueMs(record.Timestamp, _levels);
                 schedule.Add(new PendingRecord(due, record.Offset, record.Offset), isNew: true);
             }
         }

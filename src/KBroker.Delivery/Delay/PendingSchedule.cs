@@ -67,7 +67,19 @@ internal sealed class PendingSchedule
     /// <summary>Ends the loading: counts, and takes the next entries into memory.</summary>
     public void FinishLoading()
     {
-        Count = _far.Read().LongCount(r => !_delivered.Contains(r.Origin));
+        Count = 0;
+        var returned = new List<PendingRecord>();
+        foreach (var record in _far.Read())
+        {
+            if (!_delivered.Contains(record.Origin))
+                Count++;
+            else if (record.DueMs > _deliveredUntilMs)
+                returned.Add(record);
+        }
+
+        // Delivered before it is due: the list of levels is another one by now, or the clock went back.
+        foreach (var record in returned)
+            _far.Add(record with { Location = PendingRecord.Cancelled });
         Refill();
     }
 
