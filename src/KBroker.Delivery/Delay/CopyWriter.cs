@@ -9,6 +9,19 @@ using KBroker.Storage;
 
 namespace KBroker.Delivery.Delay;
 
+/// <summary>What copies of records are.</summary>
+internal enum CopyKind
+{
+    /// <summary>The delivery of hidden records, in their partition.</summary>
+    Delivered,
+
+    /// <summary>Hidden themselves, in their partition: records carried forward, and what the broker notes.</summary>
+    Hidden,
+
+    /// <summary>Ordinary records of another topic.</summary>
+    Foreign,
+}
+
 /// <summary>
 /// Writes copies of delayed records to the end of their partition: the delivery, which consumers see, or a pending
 /// record carried forward, which they do not. Not thread-safe.
@@ -19,8 +32,8 @@ namespace KBroker.Delivery.Delay;
 /// time as <c>kbroker-deliver-at</c>.
 /// </remarks>
 /// <param name="codecs">For compressed batches.</param>
-/// <param name="isCarried">Whether the copies stay hidden.</param>
-internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDisposable
+/// <param name="kind">What the copies are.</param>
+internal sealed class CopyWriter(CompressionCodecs codecs, CopyKind kind) : IDisposable
 {
     /// <summary>Records of one batch, at most.</summary>
     public const int RecordsMax = 1000;
@@ -47,14 +60,43 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
     public bool TryAdd(in PendingRecord pending, in Record record, CompressionType compression, long nowMs)
     {
-        if (Count == 0)
-            Begin(compression);
-        else if (compression != _compression || Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax)
+        if (!HasRoom(compression))
             return false;
         Add(pending, record, nowMs);
         Count++;
         return true;
     }
+
+    /// <summary>As the other one, with headers that the caller chooses.</summary>
+    /// <param name="record">What is copied; its request headers are not.</param>
+    /// <param name="compression">The codec of the batch that it is from.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    /// <param name="added">Headers that the copy gets.</param>
+    public bool TryAdd(
+        in Record record, CompressionType compression, long nowMs, ReadOnlySpan<RecordHeader> added)
+    {
+        if (!HasRoom(compression))
+            return false;
+        _headers.Clear();
+        foreach (var header in record.Headers)
+        {
+            if (IsUsers(header.KeyUtf8.Span))
+                _headers.Add(header);
+        }
+
+        _headers.AddRange(added);
+        _builder.Append(
+            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+        Count++;
+        return true;
+    }
+
+    /// <summary>The timestamp that a record had when a client sent it.</summary>
+    public static RecordHeader OriginTimestamp(in Record record) => new(
+        DeliveryHeaders.OriginTimestamp,
+        record.Headers.TryGetLast("kbroker-origin-timestamp"u8, out var known) && known is not null
+            ? known
+            : Number(record.Timestamp));
 
     /// <summary>Appends the batch, and begins another.</summary>
     /// <param name="partition">Where to.</param>
@@ -79,15 +121,32 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     private static ReadOnlyMemory<byte> Number(long number) =>
         Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
 
+    private static bool IsUsers(ReadOnlySpan<byte> key) =>
+        !DeliveryHeaders.IsRequest(key) && !DeliveryHeaders.IsBrokerWritten(key);
+
+    /// <summary>Whether another record may be added; begins an empty batch.</summary>
+    private bool HasRoom(CompressionType compression)
+    {
+        if (Count == 0)
+            Begin(compression);
+        else if (compression != _compression || Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax)
+            return false;
+        return true;
+    }
+
     private void Begin(CompressionType compression)
     {
         _compression = compression;
         _builder.Reset(new RecordBatchOptions
         {
             Compression = compression,
-            ExtraAttributes = isCarried
-                ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
-                : RecordBatchAttributes.Copying,
+            ExtraAttributes = kind switch
+            {
+                CopyKind.Hidden =>
+                    RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden,
+                CopyKind.Delivered => RecordBatchAttributes.Copying,
+                _ => RecordBatchAttributes.None,
+            },
         });
     }
 
@@ -100,11 +159,11 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
             var key = header.KeyUtf8.Span;
             if (key.SequenceEqual("kbroker-origin-timestamp"u8))
                 originTimestamp = header.Value;
-            else if (!DeliveryHeaders.IsDelayRequest(key) && !DeliveryHeaders.IsBrokerWritten(key))
+            else if (IsUsers(key))
                 _headers.Add(header);
         }
 
-        if (isCarried)
+        if (kind == CopyKind.Hidden)
             _headers.Add(new RecordHeader(DeliveryHeaders.DeliverAt, Number(pending.DueMs)));
         _headers.Add(new RecordHeader(DeliveryHeaders.OriginOffset, Number(pending.Origin)));
         _headers.Add(new RecordHeader(

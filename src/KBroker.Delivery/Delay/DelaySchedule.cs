@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
+using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Timing;
@@ -29,6 +31,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly FlagFollower _follower;
     private readonly DueDelivery _delivery;
     private readonly CarryForward _carry;
+    private readonly OpenHalves _halves = new();
+    private readonly CheckRound _checks;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -46,9 +50,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _parts = parts;
         _pending = new PendingSchedule(parts.Files, () => Partition.Log.Path, parts.NearMax, parts.FarMax);
         _origins = new OriginReader(parts.Codecs);
-        _follower = new FlagFollower(_pending, _origins);
+        _follower = new FlagFollower(
+            _pending, _origins, new HalfFollower(parts, _halves, _pending, _origins));
         _delivery = new DueDelivery(parts, _pending, _origins);
-        _carry = new CarryForward(parts, _pending, _origins);
+        _carry = new CarryForward(parts, _pending, _halves, _origins);
+        _checks = new CheckRound(parts, _halves, _origins);
         _wake = new WakeTask(this);
     }
 
@@ -59,6 +65,13 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
 
     /// <summary>When the next one is due, epoch ms; -1 for none. As of the last run.</summary>
     public long NextDueMs { get; private set; } = -1;
+
+    /// <summary>Number of open half messages; as of the last run.</summary>
+    public int OpenHalvesCount { get; private set; }
+
+    /// <summary>When the oldest open half message came, ms of the monotonic clock; -1 for none. As of the last run.
+    /// </summary>
+    public long OldestHalfAt { get; private set; } = -1;
 
     /// <summary>Begins to work.</summary>
     public void Start()
@@ -157,11 +170,10 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
-            RunReleases(log);
-            var nowMs = _parts.NowMs;
-            sleepMs = _follower.FollowedTo < commandEnd
+            sleepMs = _follower.FollowedTo < commandEnd || !RunReleases(log, commandEnd)
                 ? 0
-                : _delivery.Run(Partition, commandEnd, nowMs);
+                : Least(
+                    _delivery.Run(Partition, commandEnd, _parts.NowMs), _checks.Run(Partition, log, commandEnd));
         }
         while (sleepMs == 0 && _state == Busy);
 
@@ -173,9 +185,12 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Schedule(delay);
     }
 
+    private static long? Least(long? one, long? other) => one is null || other < one ? other : one;
+
     private void Load(PartitionLog log)
     {
         _log = null;
+        _halves.Clear();
         _origins.Clear();
         log.StartGuard = this;
         var checkpoint = ScheduleCheckpoint.Read(_parts.Files, log.Path, out var problem);
@@ -204,6 +219,12 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _follower.Follow(log, isLoading: true, progress.Report);
         _pending.FinishLoading();
         _log = log;
+        if (_halves.Count > 0)
+        {
+            _parts.Logger.LogInformation(
+                "{Partition} has {Count} open half messages.", Partition.TopicPartition, _halves.Count);
+        }
+
         if (_pending.Count > 0)
         {
             _parts.Logger.LogInformation(
@@ -214,18 +235,25 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
-    private void RunReleases(PartitionLog log)
+    /// <summary>Answers who wants to delete records.</summary>
+    /// <returns>False when a command came meanwhile, which may be about what is to be carried.</returns>
+    private bool RunReleases(PartitionLog log, long commandEnd)
     {
         while (_releases.TryPeek(out var release))
         {
             // Records of an open transaction are not pending yet, but must not go either.
             var done = _follower.SettledTo >= Math.Min(release.Offset, _follower.FollowedTo)
-                && _carry.Run(Partition, log, release.Offset, _parts.NowMs);
+                ? _carry.Run(Partition, log, release.Offset, commandEnd, _parts.NowMs)
+                : ErrorCode.ConcurrentTransactions;
+            if (done == ErrorCode.OperationNotAttempted)
+                return false;
             _releases.TryDequeue(out _);
-            release.Done.TrySetResult(done);
-            if (done)
+            release.Done.TrySetResult(done == ErrorCode.None);
+            if (done == ErrorCode.None)
                 _follower.Follow(log, isLoading: false);
         }
+
+        return true;
     }
 
     private void Checkpoint(PartitionLog log, bool isLast)
@@ -243,7 +271,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         var end = log.LogEndOffset;
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
-        new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, runs).Write(_parts.Files, log.Path);
+        // Open half messages are in no file: a start reads the log from the first of them on.
+        var from = Math.Min(_follower.SettledTo, _halves.LeastLocation ?? long.MaxValue);
+        new ScheduleCheckpoint(Partition.TopicId, from, end, runs).Write(_parts.Files, log.Path);
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;
         _checkpointMs = nowMs;
@@ -253,6 +283,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         PendingCount = _pending.Count;
         NextDueMs = _pending.NextDueMs ?? -1;
+        OpenHalvesCount = _halves.Count;
+        OldestHalfAt = _halves.OldestAt ?? -1;
     }
 
     private void Schedule(long delayMs)
@@ -306,6 +338,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _origins.Dispose();
             _delivery.Dispose();
             _carry.Dispose();
+            _checks.Dispose();
             _stopped.TrySetResult();
         }
     }

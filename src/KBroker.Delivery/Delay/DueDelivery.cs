@@ -12,7 +12,7 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads the records.</param>
 internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
-    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: false);
+    private readonly CopyWriter _writer = new(parts.Codecs, CopyKind.Delivered);
     private readonly List<PendingRecord> _taken = [];
 
     /// <summary>Records delivered so far.</summary>

@@ -1,3 +1,4 @@
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
@@ -14,7 +15,8 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 /// <param name="schedule">What is pending.</param>
 /// <param name="origins">Reads records.</param>
-internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
+/// <param name="halves">Follows half messages and decisions.</param>
+internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins, HalfFollower halves)
 {
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
@@ -87,21 +89,21 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
             return;
         if (isCopy)
-            TakeCopies(batch, isHiding);
+            TakeCopies(log, batch, isHiding, isLoading);
         else if (batch.Header.IsTransactional)
             TakeTransactional(log, batch);
         else
-            TakeRequests(log, batch, cancelled: null);
+            TakeRequests(log, batch, cancelled: null, isLoading);
     }
 
-    private void TakeCopies(OriginBatch batch, bool isCarried)
+    private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
         foreach (var record in batch.Records)
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
-            else
+            else if (!halves.TakeCopy(log, record, request, isLoading))
                 schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
         }
     }
@@ -114,7 +116,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
-                TakeRequests(log, batch, cancelled: null);
+                TakeRequests(log, batch, cancelled: null, isLoading: false);
                 break;
         }
     }
@@ -136,11 +138,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 continue;
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
-                TakeRequests(log, batch, one.Cancelled);
+                TakeRequests(log, batch, one.Cancelled, isLoading: false);
         }
     }
 
-    private void TakeRequests(PartitionLog log, OriginBatch batch, HashSet<long>? cancelled)
+    private void TakeRequests(
+        PartitionLog log, OriginBatch batch, HashSet<long>? cancelled, bool isLoading)
     {
         // Cancels read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
@@ -149,6 +152,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
+            if (request.Half != HalfRequest.None)
+            {
+                halves.Take(log, record, request, isLoading);
+                continue;
+            }
+
             if (request.Kind == DeliveryRequestKind.Cancel)
             {
                 (cancels ??= []).Add((request.Value, record.Offset));
