@@ -35,10 +35,11 @@ internal sealed class DelayMetrics : IDisposable
             "Half messages that nobody has decided on.");
         _meter.CreateObservableGauge(
             "halves.oldest",
-            () => ByTopic(schedules, all => all.Where(static s => s.OldestHalfAt >= 0)
-                .Select(s => monotonicMs() - s.OldestHalfAt).DefaultIfEmpty(0).Max()),
+            () => ByTopic(
+                () => schedules().Where(static s => s.OldestHalfAt >= 0),
+                all => monotonicMs() - all.Min(static s => s.OldestHalfAt)),
             "ms",
-            "Age of the oldest open half message; 0 when there is none.");
+            "Age of the oldest open half message. None without one.");
         _lateness = _meter.CreateHistogram<double>(
             "delay.lateness", "ms", "Time from when a delayed record was due to when its delivery was appended.");
         _delivered = _meter.CreateCounter<long>("delay.delivered", "{record}", "Delayed records delivered.");
@@ -51,11 +52,15 @@ internal sealed class DelayMetrics : IDisposable
             "Delayed records that are pending.");
         _meter.CreateObservableGauge(
             "delay.next.due",
-            () => ByTopic(schedules, all => all.Where(static s => s.NextDueMs >= 0)
-                .Select(s => s.NextDueMs - nowMs()).DefaultIfEmpty(-1).Min()),
+            () => ByTopic(
+                () => schedules().Where(static s => s.PendingCount > 0),
+                all => all.Min(static s => s.NextDueMs) - nowMs()),
             "ms",
-            "Time until the next delayed record is due; negative when it is late, or when none is pending.");
+            "Time until the next delayed record is due; negative when it is late. None without pending records.");
     }
+
+    /// <summary>Whether a meter is this one: several brokers may run in one process.</summary>
+    public bool Owns(Meter meter) => ReferenceEquals(meter, _meter);
 
     public void Dispose() => _meter.Dispose();
 

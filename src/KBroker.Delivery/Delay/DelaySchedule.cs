@@ -33,6 +33,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly CarryForward _carry;
     private readonly OpenHalves _halves = new();
     private readonly CheckRound _checks;
+    private readonly PendingQueries _queries;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -55,6 +56,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _delivery = new DueDelivery(parts, _pending, _origins);
         _carry = new CarryForward(parts, _pending, _halves, _origins);
         _checks = new CheckRound(parts, _halves, _origins);
+        _queries = new PendingQueries(_pending, _follower, parts.QueryScanMax);
         _wake = new WakeTask(this);
     }
 
@@ -116,6 +118,15 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
+    /// <summary>What is pending.</summary>
+    /// <returns>Null when that cannot be told: not the leader, stopped, or the log cannot be read.</returns>
+    public Task<PendingList?> ListAsync(PendingQuery query, CancellationToken cancellation)
+    {
+        var answer = _queries.AskAsync(query, cancellation);
+        Wake();
+        return answer;
+    }
+
     /// <inheritdoc/>
     public bool TryRelease(long newStartOffset)
     {
@@ -140,7 +151,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Pump()
     {
         if (_stopped.Task.IsCompleted)
+        {
+            _queries.Refuse();
             return;
+        }
+
         try
         {
             if (_isStopping)
@@ -160,7 +175,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Work()
     {
         if (!Partition.IsLeader)
+        {
+            _queries.Refuse();
             return;
+        }
+
         var log = Partition.Log;
         if (log != _log)
             Load(log);
@@ -170,6 +189,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
+            _queries.Answer(log);
             sleepMs = _follower.FollowedTo < commandEnd || !RunReleases(log, commandEnd)
                 ? 0
                 : Least(
@@ -298,6 +318,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         while (_releases.TryDequeue(out var release))
             release.Done.TrySetResult(false);
+        _queries.Refuse();
         if (_isStopping)
         {
             _stopped.TrySetResult();
@@ -328,6 +349,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _wake.Cancel();
             while (_releases.TryDequeue(out var release))
                 release.Done.TrySetResult(false);
+            _queries.Refuse();
             if (_log is { } log && Partition.IsLeader && !Partition.IsOffline)
                 Checkpoint(log, isLast: true);
         }

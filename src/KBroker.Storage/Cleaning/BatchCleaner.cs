@@ -71,8 +71,8 @@ internal sealed class BatchCleaner(
 
     /// <summary>
     /// Whether a batch tells of a producer what nothing else in the log does: its last sequences, or its epoch. Apache
-    /// Kafka keeps only the last batch; then a producer whose earlier requests were in flight when the broker died fails
-    /// for good. In a transaction that has ended, as all have that are cleaned, no request is in flight.
+    /// Kafka keeps only the last batch; then a producer whose earlier requests were in flight when the broker died
+    /// fails for good. In a transaction that has ended, as all have that are cleaned, no request is in flight.
     /// </summary>
     private bool KeepsProducer(in RecordBatchHeader header)
     {

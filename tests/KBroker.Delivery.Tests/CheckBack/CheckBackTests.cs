@@ -260,6 +260,27 @@ public sealed class CheckBackTests
         Assert.Equal(2, home.Others(Checks).Count);
     }
 
+    [Fact]
+    public void What_is_open_and_what_became_of_it_is_measured()
+    {
+        using var home = new DelayHome(Config with { CheckBackMax = 1 });
+        using var seen = new MetricsListener(home.Metrics, "halves.");
+        Assert.Equal(["halves.open/later = 0"], seen.Observe());
+        var one = Prepare(home, "one");
+        home.Advance(1000);
+        Prepare(home, "two");
+        home.Advance(1000);
+        Assert.Equal(["halves.oldest/later = 2000", "halves.open/later = 2"], seen.Observe());
+        Decide(home, one, isCommit: true);
+        Decide(home, one, isCommit: false);
+        Assert.Equal(["halves.decisions.ignored/later = 1"], seen.Recorded());
+        home.Advance(5000);
+        Assert.Equal(["halves.checks/later = 1"], seen.Recorded());
+        home.Advance(30_000);
+        Assert.Equal(["halves.expired/later = 1"], seen.Recorded());
+        Assert.Equal(["halves.open/later = 0"], seen.Observe());
+    }
+
     [Theory]
     [InlineData("prepare", null, null, "needs kbroker-producer-group")]
     [InlineData("prepare", "a b", null, "is 'a b'")]

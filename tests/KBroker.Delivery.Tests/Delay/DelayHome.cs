@@ -40,10 +40,12 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
     private readonly Dictionary<string, Partition> _others = [];
     private int _epoch;
 
-    public DelayHome(LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000)
+    public DelayHome(
+        LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000,
+        int queryScanMax = 100_000)
     {
         Config = config ?? new LogConfig { DelayEnable = true };
-        (NearMax, FarMax, CheckpointWork) = (nearMax, farMax, checkpointWork);
+        (NearMax, FarMax, CheckpointWork, QueryScanMax) = (nearMax, farMax, checkpointWork, queryScanMax);
         Files = new FaultInjectingFileSystem(new PhysicalFileSystem(), _folder);
         Open();
     }
@@ -58,6 +60,8 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
 
     public long CheckpointWork { get; }
 
+    public int QueryScanMax { get; }
+
     public FaultInjectingFileSystem Files { get; }
 
     /// <summary>Whether checks have somewhere to go.</summary>
@@ -68,6 +72,8 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
     public Partition Partition { get; private set; } = null!;
 
     public DelaySchedule Schedule { get; private set; } = null!;
+
+    public DelayMetrics Metrics => _metrics;
 
     public PartitionLog Log => Partition.Log;
 
@@ -191,6 +197,14 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
     public List<string?> Values() => [.. Consume().Select(static r => r.Value)];
 
     public void Advance(long ms) => Clock.Advance(ms);
+
+    /// <summary>What the schedule answers; null when it cannot tell.</summary>
+    public PendingList? List(PendingQuery query)
+    {
+        var answer = Schedule.ListAsync(query, CancellationToken.None);
+        Assert.True(answer.IsCompleted, "the schedule has not answered");
+        return answer.Result;
+    }
 
     /// <summary>Lets the partition have more replicas, of which only this one is in sync.</summary>
     public void SetReplicas(int count) => Partition.Update(new PartitionImage
@@ -321,7 +335,7 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
             Find(topic, 0);
         Partition = OpenPartition(Name, Config);
         _timer = new SystemTimer(Clock, new InlineExecutor());
-        _metrics = new DelayMetrics(() => [], () => 0, () => 0);
+        _metrics = new DelayMetrics(() => [Schedule], () => Clock.WallMs, () => Clock.NowMs);
         Schedule = new DelaySchedule(Partition, new DelayParts
         {
             Files = Files,
@@ -335,6 +349,7 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
             NearMax = NearMax,
             FarMax = FarMax,
             CheckpointWork = CheckpointWork,
+            QueryScanMax = QueryScanMax,
             ReleaseTimeout = TimeSpan.Zero,
         });
         Schedule.Start();

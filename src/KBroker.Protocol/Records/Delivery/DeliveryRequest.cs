@@ -215,7 +215,11 @@ public readonly record struct DeliveryRequest
     private string? IncompleteBecause()
     {
         if (CheckAfterMs >= 0 && Half != HalfRequest.Prepare)
-            return $"{DeliveryHeaders.CheckAfterMs} is for half messages ({DeliveryHeaders.Transaction}: {PrepareText})";
+        {
+            return $"{DeliveryHeaders.CheckAfterMs} is for half messages ({DeliveryHeaders.Transaction}: "
+                + $"{PrepareText})";
+        }
+
         if (Half == HalfRequest.None)
             return null;
         if (Kind == DeliveryRequestKind.Cancel)
