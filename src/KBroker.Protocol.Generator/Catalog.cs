@@ -39,7 +39,8 @@ internal sealed record ApiEntry(
     bool OnBroker,
     bool OnController,
     bool IsClusterAction,
-    bool IsForwardable);
+    bool IsForwardable,
+    bool IsPrivate);
 
 /// <summary>What other files must know of a message.</summary>
 internal sealed record MessageEntry(
@@ -54,7 +55,7 @@ internal sealed record FileEntries(
         new EquatableArray<ApiEntry>(file.Apis.Select(a => new ApiEntry(
             file.Path, a.Position, a.Key, a.Name, a.Doc, a.IsRemoved, a.Versions.Lowest, a.Versions.Highest,
             a.Flexible.Lowest, a.LatestIsUnstable, a.AdvertisedLowest, a.ResponseHeader, a.OnBroker, a.OnController,
-            a.IsClusterAction, a.IsForwardable))),
+            a.IsClusterAction, a.IsForwardable, a.IsPrivate))),
         new EquatableArray<MessageEntry>(file.Messages.Select(m => new MessageEntry(
             file.Path, m.Position, m.Kind, m.Number, m.Name, m.Catalog))),
         new EquatableArray<DomainSpec>(file.Domains));

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Diagnostics.CodeAnalysis;
 
 namespace KBroker.Protocol;
@@ -6,27 +7,16 @@ namespace KBroker.Protocol;
 public static partial class ApiCatalog
 {
     private static readonly ApiInfo[] Sorted = CreateAll();
-    private static readonly ApiInfo?[] ByKey = Index(Sorted);
+    private static readonly FrozenDictionary<ApiKey, ApiInfo> ByKey = Sorted.ToFrozenDictionary(static a => a.Key);
 
     /// <summary>All APIs by ascending key.</summary>
     public static IReadOnlyList<ApiInfo> All => Sorted;
 
     /// <summary>Finds an API; false when the key is unknown, or belongs to an API without versions.</summary>
-    public static bool TryGet(ApiKey key, [NotNullWhen(true)] out ApiInfo? info)
-    {
-        info = (uint)key < (uint)ByKey.Length ? ByKey[(int)key] : null;
-        return info is not null;
-    }
+    public static bool TryGet(ApiKey key, [NotNullWhen(true)] out ApiInfo? info) => ByKey.TryGetValue(key, out info);
 
     /// <summary>The API of a key that is known to exist.</summary>
     /// <exception cref="KeyNotFoundException">There is no such API.</exception>
     public static ApiInfo Get(ApiKey key) =>
         TryGet(key, out var info) ? info : throw new KeyNotFoundException($"There is no API with key {(short)key}.");
-
-    private static ApiInfo?[] Index(ApiInfo[] all)
-    {
-        var index = new ApiInfo?[(int)all[^1].Key + 1];
-        foreach (var info in all) index[(int)info.Key] = info;
-        return index;
-    }
 }

@@ -39,6 +39,11 @@ public sealed record ApiInfo(ApiKey Key, string Name, short LowestVersion, short
     /// <summary>Whether a broker passes it on to the active controller.</summary>
     public bool IsForwardable { get; init; }
 
+    /// <summary>
+    /// Whether it is KBroker's own: served, but not announced in ApiVersions answers, so that clients see Kafka's list.
+    /// </summary>
+    public bool IsPrivate { get; init; }
+
     /// <summary>The response header version whatever the version, or -1 to follow the version.</summary>
     internal short FixedResponseHeader { get; init; } = -1;
 

@@ -3,7 +3,7 @@ using System.CommandLine.Invocation;
 
 namespace KBroker;
 
-/// <summary>The usual help, and below it for <c>serve</c> what its properties and exit codes are.</summary>
+/// <summary>The usual help, and below it what a command has to say beside its options.</summary>
 internal sealed class HelpWithDetails(SynchronousCommandLineAction usual) : SynchronousCommandLineAction
 {
     /// <inheritdoc/>
@@ -13,9 +13,9 @@ internal sealed class HelpWithDetails(SynchronousCommandLineAction usual) : Sync
     public override int Invoke(ParseResult parseResult)
     {
         var code = usual.Invoke(parseResult);
-        if (parseResult.CommandResult.Command.Name == ServeCommand.Name)
+        if (parseResult.CommandResult.Command is DetailedCommand detailed)
         {
-            parseResult.InvocationConfiguration.Output.WriteLine(ServeCommand.Details);
+            parseResult.InvocationConfiguration.Output.WriteLine(detailed.Details);
         }
 
         return code;

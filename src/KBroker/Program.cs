@@ -2,12 +2,14 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using KBroker;
+using KBroker.Delayed;
 
 var root = new RootCommand("KBroker: a message broker that speaks the Apache Kafka protocol.")
 {
     ServeCommand.Create(),
     ConfigsCommand.Create(),
     LogCommand.Create(),
+    DelayedCommand.Create(),
 };
 var help = root.Options.OfType<HelpOption>().Single();
 help.Action = new HelpWithDetails((SynchronousCommandLineAction)help.Action!);

@@ -9,13 +9,11 @@ namespace KBroker;
 /// <summary><c>kbroker serve</c>: runs one broker until it is told to stop.</summary>
 internal static class ServeCommand
 {
-    internal const string Name = "serve";
-
     // A stop finishes what was accepted; this long, then it gives up.
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(30);
 
     /// <summary>What the help says below the options.</summary>
-    internal const string Details = """
+    private const string Details = """
         Properties have Apache Kafka's names (server.properties). `kbroker configs` lists them all with their meaning;
         an unknown one is a warning, a value that is not allowed is an error. One combined node is what runs:
         process.roles=broker,controller, which is also the default. The ones most often set:
@@ -56,7 +54,11 @@ internal static class ServeCommand
                 result.AddError($"--override takes key=value, not '{token.Value}'.");
             }
         });
-        var command = new Command(Name, "Runs a broker until SIGTERM or SIGINT.") { config, overrides };
+        var command = new DetailedCommand("serve", "Runs a broker until SIGTERM or SIGINT.", Details)
+        {
+            config,
+            overrides,
+        };
         command.SetAction((parsed, _) => RunAsync(parsed.GetValue(config), parsed.GetValue(overrides) ?? []));
         return command;
     }

@@ -15,6 +15,8 @@ public sealed partial class LayeringTests
         ["KBroker.Protocol.Generator"] = [],
         ["KBroker.Protocol"] = [],
         ["KBroker.Timing"] = [],
+        // For the processes of others: it knows Confluent.Kafka, and nothing of the broker.
+        ["KBroker.Client"] = [],
         ["KBroker.Storage"] = ["KBroker.Protocol"],
         ["KBroker.Cluster"] = ["KBroker.Storage", "KBroker.Timing", "KBroker.Protocol"],
         ["KBroker.Coordination"] = ["KBroker.Cluster", "KBroker.Storage", "KBroker.Timing", "KBroker.Protocol"],

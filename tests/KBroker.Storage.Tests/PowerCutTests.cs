@@ -1,3 +1,4 @@
+using KBroker.Protocol.Records;
 using KBroker.Storage.Files;
 
 namespace KBroker.Storage.Tests;
@@ -39,6 +40,40 @@ public sealed class PowerCutTests
             {
                 Directory.Delete(root, recursive: true);
             }
+        }
+    }
+
+    [Fact]
+    public void Indexes_of_a_segment_that_ends_at_the_recovery_point_are_not_trusted()
+    {
+        var root = Path.Combine(Path.GetTempPath(), $"kbroker-power-{Guid.NewGuid():N}");
+        try
+        {
+            var files = new FaultInjectingFileSystem(new PhysicalFileSystem());
+            using (var storage = new TestStorage(Small, files, root: root))
+            {
+                storage.AppendOk(TestStorage.ProducerBatch(7, 0, 0, 3, transactional: true));
+                var marker = TestStorage.Marker(7, ControlRecordType.Abort);
+                Assert.True(storage.Log.AppendAsLeader(new(marker), 0, AppendOptions.Coordinator).IsSuccess);
+                storage.Log.Flush();
+                storage.Manager.CheckpointRecoveryPoints();
+                storage.Log.RollSegment();
+                // As the flush of the epochs' file does it, or the journal at any time.
+                var log = Directory.GetFiles(root, "*.log", SearchOption.AllDirectories)[0];
+                files.FlushDirectory(Path.GetDirectoryName(log)!);
+                storage.Crash();
+                files.CutPower();
+            }
+
+            using (var storage = new TestStorage(Small, files, root: root))
+            {
+                Assert.Equal(4, storage.Log.LogEndOffset);
+                Assert.Equal(0, Assert.Single(storage.Log.GetAbortedTransactions(0, 4)).FirstOffset);
+            }
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
         }
     }
 

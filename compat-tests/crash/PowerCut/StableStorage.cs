@@ -10,6 +10,8 @@ namespace KBroker.Crash.PowerCut;
 /// </summary>
 internal sealed class StableStorage : IDisposable
 {
+    // Its owner lets nobody open it, and nothing is ever written to it.
+    private const string LockFile = ".lock";
     private readonly string _root;
     private readonly string _record;
     private readonly SafeFileHandle _log;
@@ -134,7 +136,7 @@ internal sealed class StableStorage : IDisposable
             {
                 FlushBelow(node, child);
             }
-            else if (File.Exists(child))
+            else if (name != LockFile && File.Exists(child))
             {
                 using var file = File.OpenHandle(child, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
                 FlushContent(node, file);

@@ -30,11 +30,15 @@ internal sealed class DelayMetrics : IDisposable
             "Delayed records that are pending.");
         _meter.CreateObservableGauge(
             "delay.next.due",
-            () => ByTopic(schedules, all => all.Where(static s => s.NextDueMs >= 0)
-                .Select(s => s.NextDueMs - nowMs()).DefaultIfEmpty(-1).Min()),
+            () => ByTopic(
+                () => schedules().Where(static s => s.PendingCount > 0),
+                all => all.Min(static s => s.NextDueMs) - nowMs()),
             "ms",
-            "Time until the next delayed record is due; negative when it is late, or when none is pending.");
+            "Time until the next delayed record is due; negative when it is late. None without pending records.");
     }
+
+    /// <summary>Whether a meter is this one: several brokers may run in one process.</summary>
+    public bool Owns(Meter meter) => ReferenceEquals(meter, _meter);
 
     public void Dispose() => _meter.Dispose();
 

@@ -45,6 +45,9 @@ internal sealed record DelayParts
     /// <summary>How long to wait after a failure, ms.</summary>
     public long RetryMs { get; init; } = 200;
 
+    /// <summary>Entries looked at for one answer about what is pending, at most.</summary>
+    public int QueryScanMax { get; init; } = 100_000;
+
     /// <summary>How long a deletion waits for records to be carried forward.</summary>
     public TimeSpan ReleaseTimeout { get; init; } = TimeSpan.FromSeconds(30);
 

@@ -29,6 +29,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly FlagFollower _follower;
     private readonly DueDelivery _delivery;
     private readonly CarryForward _carry;
+    private readonly PendingQueries _queries;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -49,6 +50,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _follower = new FlagFollower(_pending, _origins);
         _delivery = new DueDelivery(parts, _pending, _origins);
         _carry = new CarryForward(parts, _pending, _origins);
+        _queries = new PendingQueries(_pending, _follower, parts.QueryScanMax);
         _wake = new WakeTask(this);
     }
 
@@ -103,6 +105,15 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
+    /// <summary>What is pending.</summary>
+    /// <returns>Null when that cannot be told: not the leader, stopped, or the log cannot be read.</returns>
+    public Task<PendingList?> ListAsync(PendingQuery query, CancellationToken cancellation)
+    {
+        var answer = _queries.AskAsync(query, cancellation);
+        Wake();
+        return answer;
+    }
+
     /// <inheritdoc/>
     public bool TryRelease(long newStartOffset)
     {
@@ -127,7 +138,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Pump()
     {
         if (_stopped.Task.IsCompleted)
+        {
+            _queries.Refuse();
             return;
+        }
+
         try
         {
             if (_isStopping)
@@ -147,7 +162,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Work()
     {
         if (!Partition.IsLeader)
+        {
+            _queries.Refuse();
             return;
+        }
+
         var log = Partition.Log;
         if (log != _log)
             Load(log);
@@ -158,6 +177,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
             RunReleases(log);
+            _queries.Answer(log);
             var nowMs = _parts.NowMs;
             sleepMs = _follower.FollowedTo < commandEnd
                 ? 0
@@ -266,6 +286,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         while (_releases.TryDequeue(out var release))
             release.Done.TrySetResult(false);
+        _queries.Refuse();
         if (_isStopping)
         {
             _stopped.TrySetResult();
@@ -296,6 +317,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _wake.Cancel();
             while (_releases.TryDequeue(out var release))
                 release.Done.TrySetResult(false);
+            _queries.Refuse();
             if (_log is { } log && Partition.IsLeader && !Partition.IsOffline)
                 Checkpoint(log, isLast: true);
         }

@@ -138,6 +138,24 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
         _parts.Metrics.Dispose();
     }
 
+    /// <summary>The partitions that have a schedule: they allow delays, or have delayed records from a time when they
+    /// did.</summary>
+    public IEnumerable<Partition> Partitions => _schedules.Keys;
+
+    /// <summary>What is pending in a partition. Where that is still being found out, the answer comes after.</summary>
+    /// <param name="partition">The partition.</param>
+    /// <param name="query">Which records.</param>
+    /// <param name="cancellation">Ends the waiting.</param>
+    /// <returns>Null when it cannot be told here: there is no schedule, or it is not the leader's, or it cannot read
+    /// its log.</returns>
+    public Task<PendingList?> ListAsync(Partition partition, PendingQuery query, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        return _schedules.TryGetValue(partition, out var schedule)
+            ? schedule.ListAsync(query, cancellation)
+            : Task.FromResult<PendingList?>(null);
+    }
+
     /// <summary>Records pending in all partitions, as of the last look of each; for tests.</summary>
     internal long PendingCount => _schedules.Values.Sum(static s => s.PendingCount);
 

@@ -77,6 +77,15 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
     /// <summary>All entries in order, one for each record that is still pending, with its newest location.</summary>
     public IEnumerable<PendingRecord> Read() => Resolve(Merge(_runs, withMemory: true));
 
+    /// <summary>The entries from a key on, in order, one for each record: its last word, cancelled or not.</summary>
+    public IEnumerable<PendingRecord> ReadFrom(PendingRecord from)
+    {
+        SortMemory();
+        var sources = _runs.Select(r => r.Read(files, directory(), from))
+            .Prepend(_memory.SkipWhile(r => r.CompareKey(from) < 0).ToList());
+        return Newest(Merge(sources));
+    }
+
     /// <summary>Takes the least entries out.</summary>
     /// <param name="count">How many, at most.</param>
     /// <param name="taken">Receives those that are still pending.</param>
@@ -136,17 +145,21 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
     }
 
     /// <summary>Of what is said of one record the last word counts; a cancelled one is left out.</summary>
-    internal static IEnumerable<PendingRecord> Resolve(IEnumerable<PendingRecord> sorted)
+    internal static IEnumerable<PendingRecord> Resolve(IEnumerable<PendingRecord> sorted) =>
+        Newest(sorted).Where(static r => r.Location != PendingRecord.Cancelled);
+
+    /// <summary>The last word on each record.</summary>
+    internal static IEnumerable<PendingRecord> Newest(IEnumerable<PendingRecord> sorted)
     {
         PendingRecord? last = null;
         foreach (var record in sorted)
         {
-            if (last is { } known && !known.IsSame(record) && known.Location != PendingRecord.Cancelled)
+            if (last is { } known && !known.IsSame(record))
                 yield return known;
             last = record;
         }
 
-        if (last is { } final && final.Location != PendingRecord.Cancelled)
+        if (last is { } final)
             yield return final;
     }
 
@@ -209,14 +222,19 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
 
     private IEnumerable<PendingRecord> Merge(IReadOnlyList<ScheduleRun> runs, bool withMemory)
     {
-        var sources = new List<IEnumerator<PendingRecord>>();
+        var sources = runs.Select(r => r.Read(files, directory()));
         if (withMemory && _memory.Count > 0)
         {
             SortMemory();
-            sources.Add(_memory.ToList().GetEnumerator());
+            sources = sources.Prepend(_memory.ToList());
         }
 
-        sources.AddRange(runs.Select(r => r.Read(files, directory()).GetEnumerator()));
+        return Merge(sources);
+    }
+
+    private static IEnumerable<PendingRecord> Merge(IEnumerable<IEnumerable<PendingRecord>> sorted)
+    {
+        var sources = sorted.Select(static s => s.GetEnumerator()).ToList();
         try
         {
             var queue = new PriorityQueue<IEnumerator<PendingRecord>, PendingRecord>();

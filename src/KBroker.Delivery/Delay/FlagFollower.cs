@@ -78,6 +78,27 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         Decide(log);
     }
 
+    /// <summary>What the log says of a delayed record: due time and origin, pending or not any more.</summary>
+    /// <param name="log">The log.</param>
+    /// <param name="offset">The offset that the producer was told.</param>
+    /// <param name="isCertain">Whether the schedule can have it at that time only: not where it was carried forward, or
+    /// where it asked for a level and the list of levels may have been another one.</param>
+    /// <returns>Null when no record at that offset was ever delayed, or the log has it no more.</returns>
+    /// <exception cref="IOException">The log cannot be read.</exception>
+    /// <exception cref="RecordException">It is damaged.</exception>
+    public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
+    {
+        isCertain = offset >= log.LogStartOffset;
+        if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
+            || (header.Attributes & RecordBatchAttributes.Copying) != 0)
+            return null;
+        var request = DeliveryRequest.Parse(record.Headers);
+        if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
+            return null;
+        isCertain = request.Kind != DeliveryRequestKind.Level;
+        return new PendingRecord(request.DueMs(record.Timestamp, log.Config.DelayLevelsMs), offset, 0);
+    }
+
     private void Take(PartitionLog log, in FlaggedBatch flagged, bool isLoading)
     {
         var isCopy = (flagged.Attributes & RecordBatchAttributes.Copying) != 0;
@@ -168,42 +189,30 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        HashSet<long>? carried = null;
+        HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
-            if (target >= by)
-                continue;
-            if (target < log.LogStartOffset)
-                (carried ??= []).Add(target);
-            else
-                Cancel(log, target);
+            if (target < by && !TryCancel(log, target))
+                (elsewhere ??= []).Add(target);
         }
 
-        if (carried is null)
+        if (elsewhere is null)
             return;
-        // They were carried forward, if they are pending at all, so only the schedule knows when they are due.
-        foreach (var pending in schedule.ReadAll().Where(p => carried.Contains(p.Origin)).ToList())
+        // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
+        foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
     }
 
-    private void Cancel(PartitionLog log, long target)
+    /// <returns>False when the schedule may have the record at another time than the log says.</returns>
+    private bool TryCancel(PartitionLog log, long target)
     {
         if (_undecided.Find(u => target >= u.Offset && target <= u.LastOffset) is { } open)
         {
             open.Cancelled.Add(target);
-            return;
+            return true;
         }
 
-        if (origins.TryRead(log, target, out var record, out var header))
-        {
-            var request = DeliveryRequest.Parse(record.Headers);
-            if (header.IsHiding && request.Kind != DeliveryRequestKind.Cancel && request.Hides(record.Timestamp)
-                && (header.Attributes & RecordBatchAttributes.Copying) == 0)
-            {
-                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
-                schedule.Cancel(new PendingRecord(due, target, 0));
-            }
-        }
+        return (ReadScheduled(log, target, out var isCertain) is { } record && schedule.Cancel(record)) || isCertain;
     }
 
     private sealed record Undecided(long Offset, long LastOffset)

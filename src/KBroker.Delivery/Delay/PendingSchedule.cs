@@ -105,7 +105,7 @@ internal sealed class PendingSchedule
         }
         else
         {
-            wasPending = _far.Find(record) is >= 0 and not PendingRecord.Cancelled;
+            wasPending = IsInFar(record, out _);
             if (wasPending)
                 _far.Add(record with { Location = PendingRecord.Cancelled });
         }
@@ -142,6 +142,35 @@ internal sealed class PendingSchedule
     public IEnumerable<PendingRecord> ReadAll() =>
         ReadNear().Concat(_far.Read().Where(r => !_delivered.Contains(r.Origin)));
 
+    /// <summary>Finds a record.</summary>
+    /// <param name="key">Due time and origin.</param>
+    /// <returns>The record with its newest location; null when it is not pending.</returns>
+    public PendingRecord? Find(in PendingRecord key)
+    {
+        var location = -1L;
+        if (key.CompareKey(_bound) > 0)
+            return IsInFar(key, out location) ? key with { Location = location } : null;
+        foreach (ref readonly var known in _near.Items)
+        {
+            if (known.IsSame(key))
+                location = Math.Max(location, known.Location);
+        }
+
+        return location >= 0 ? key with { Location = location } : null;
+    }
+
+    /// <summary>
+    /// The last word on each record from a key on, in order; <see cref="IsPending"/> tells whether it is pending. Files
+    /// are read as far as the result is.
+    /// </summary>
+    /// <param name="from">Due time and origin.</param>
+    public IEnumerable<PendingRecord> ReadFrom(PendingRecord from) =>
+        ReadNear().Where(r => r.CompareKey(from) >= 0).Concat(_far.ReadFrom(from));
+
+    /// <summary>Whether the last word on a record is that it waits.</summary>
+    public bool IsPending(in PendingRecord newest) =>
+        newest.Location != PendingRecord.Cancelled && !_delivered.Contains(newest.Origin);
+
     /// <summary>Writes everything to files on stable storage.</summary>
     public IReadOnlyList<ScheduleRun> Save(out long nearNumber)
     {
@@ -154,6 +183,12 @@ internal sealed class PendingSchedule
     /// <summary>Deletes files that the newest checkpoint does not need.</summary>
     public void DeleteObsolete(IReadOnlyList<ScheduleRun> saved, long nearNumber) =>
         _far.DeleteObsolete(saved, nearNumber);
+
+    private bool IsInFar(in PendingRecord key, out long location)
+    {
+        location = _far.Find(key);
+        return location >= 0 && IsPending(key with { Location = location });
+    }
 
     private static PendingRecord Last(ReadOnlySpan<PendingRecord> items)
     {

@@ -49,13 +49,18 @@ internal sealed record ScheduleRun(long Number, int Count)
     }
 
     /// <summary>The entries from the cursor on, in order.</summary>
-    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory)
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory) =>
+        Read(files, directory, PendingRecord.Least);
+
+    /// <summary>The entries from a key on that are behind the cursor, in order.</summary>
+    public IEnumerable<PendingRecord> Read(IFileSystem files, string directory, PendingRecord from)
     {
         if (Cursor >= Count)
             yield break;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
         var page = new byte[PageEntries * PendingRecord.SizeInBytes];
-        for (var at = Cursor; at < Count;)
+        var first = from == PendingRecord.Least ? Cursor : IndexOf(file, from, isBehind: false);
+        for (var at = first; at < Count;)
         {
             var wanted = Math.Min(PageEntries, Count - at);
             ReadWhole(file, page.AsSpan(0, wanted * PendingRecord.SizeInBytes), at);
@@ -72,7 +77,7 @@ internal sealed record ScheduleRun(long Number, int Count)
         if (Cursor >= Count)
             return -1;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
-        var behind = IndexBehind(file, record);
+        var behind = IndexOf(file, record, isBehind: true);
         if (behind == Cursor)
             return -1;
         var last = ReadOne(file, behind - 1);
@@ -85,17 +90,18 @@ internal sealed record ScheduleRun(long Number, int Count)
         if (Cursor >= Count)
             return;
         using var file = files.Open(Path.Combine(directory, NameOf(Number)), FileOpenMode.Open);
-        Cursor = IndexBehind(file, last);
+        Cursor = IndexOf(file, last, isBehind: true);
     }
 
-    /// <summary>The index of the first entry behind a key, from the cursor on.</summary>
-    private int IndexBehind(IStorageFile file, in PendingRecord key)
+    /// <summary>The index of the first entry at a key, or of the first behind it, from the cursor on.</summary>
+    private int IndexOf(IStorageFile file, in PendingRecord key, bool isBehind)
     {
         var (low, high) = (Cursor, Count);
         while (low < high)
         {
             var middle = (int)(((long)low + high) / 2);
-            if (ReadOne(file, middle).CompareKey(key) <= 0)
+            var order = ReadOne(file, middle).CompareKey(key);
+            if (order < 0 || (order == 0 && isBehind))
                 low = middle + 1;
             else
                 high = middle;

@@ -45,7 +45,7 @@ internal static class CatalogEmitter
                 + Number(api.AdvertisedLowest >= 0 ? api.AdvertisedLowest : api.Lowest) + ", FirstFlexibleVersion = "
                 + Number(api.FlexibleFrom) + ", FixedResponseHeader = " + Number(api.ResponseHeader) + ", Listeners = "
                 + listeners + ", IsClusterAction = " + Bool(api.IsClusterAction) + ", IsForwardable = "
-                + Bool(api.IsForwardable) + " },");
+                + Bool(api.IsForwardable) + ", IsPrivate = " + Bool(api.IsPrivate) + " },");
         }
 
         code.Line("];");

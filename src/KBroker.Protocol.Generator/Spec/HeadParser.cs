@@ -5,6 +5,9 @@ namespace KBroker.Protocol.Generator.Spec;
 /// <summary>Reads the lines at the left margin: <c>api</c>, the message kinds, <c>domain</c>.</summary>
 internal static class HeadParser
 {
+    /// <summary>Kafka's keys are below; those of KBroker's own apis are not.</summary>
+    private const int FirstPrivateKey = 20000;
+
     /// <summary>Reads <c>api 1 Fetch, versions 4-18, flexible 12+, ...</c> behind its keyword.</summary>
     public static bool TryApi(SpecFile file, LineScanner scanner, ApiSpec api)
     {
@@ -42,11 +45,20 @@ internal static class HeadParser
                 case "latest-unstable": api.LatestIsUnstable = true; break;
                 case "cluster-action": api.IsClusterAction = true; break;
                 case "forwardable": api.IsForwardable = true; break;
+                case "private": api.IsPrivate = true; break;
                 case "removed": api.IsRemoved = true; break;
                 default:
                     file.Error(SpecErrors.Syntax, at, "Unknown clause '" + clause + "' of an api.");
                     return false;
             }
+        }
+
+        if (api.IsPrivate != key >= FirstPrivateKey)
+        {
+            file.Error(SpecErrors.Structure, api.Position,
+                "An api has the clause 'private' if, and only if, its key is "
+                + FirstPrivateKey.ToString(CultureInfo.InvariantCulture) + " or larger.");
+            return false;
         }
 
         if (!api.IsRemoved) return CheckVersions(file, api.Position, api.Name, api.Versions, api.Flexible);

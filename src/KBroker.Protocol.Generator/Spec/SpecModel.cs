@@ -103,6 +103,9 @@ internal sealed class ApiSpec
 
     public bool IsForwardable { get; set; }
 
+    /// <summary>True of an API of KBroker's own, which is served but not announced.</summary>
+    public bool IsPrivate { get; set; }
+
     public MessageSpec? Request { get; set; }
 
     public MessageSpec? Response { get; set; }

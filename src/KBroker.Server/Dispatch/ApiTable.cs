@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using KBroker.Protocol;
 
 namespace KBroker.Server.Dispatch;
@@ -34,11 +35,11 @@ internal sealed class ApiEntry
 
 /// <summary>
 /// Which handler serves which API. An API is offered on a listener when it has a handler and the protocol gives it to
-/// that kind of listener.
+/// that kind of listener; KBroker's own are served there without being offered.
 /// </summary>
 public sealed class ApiTable
 {
-    private readonly ApiEntry?[] _entries;
+    private readonly FrozenDictionary<short, ApiEntry> _entries;
     private readonly IReadOnlyList<ServedApi> _broker;
     private readonly IReadOnlyList<ServedApi> _controller;
 
@@ -49,19 +50,21 @@ public sealed class ApiTable
     public ApiTable(IEnumerable<IRequestHandler> handlers, bool enableUnstable = false)
     {
         ArgumentNullException.ThrowIfNull(handlers);
-        _entries = new ApiEntry?[ApiCatalog.All.Max(a => (int)a.Key) + 1];
+        var entries = new SortedDictionary<short, ApiEntry>();
         foreach (var handler in handlers)
         {
-            ref var entry = ref _entries[(int)handler.ApiKey];
-            if (entry is not null)
+            var entry = new ApiEntry(ApiCatalog.Get(handler.ApiKey), handler, enableUnstable);
+            if (!entries.TryAdd((short)handler.ApiKey, entry))
             {
                 throw new ArgumentException(
-                    $"{handler.ApiKey} has two handlers, {entry.Handler.GetType().Name} and {handler.GetType().Name}.");
+                    $"{handler.ApiKey} has two handlers, {entries[(short)handler.ApiKey].Handler.GetType().Name} and "
+                    + $"{handler.GetType().Name}.");
             }
-            entry = new ApiEntry(ApiCatalog.Get(handler.ApiKey), handler, enableUnstable);
         }
-        _broker = Offer(ApiListeners.Broker);
-        _controller = Offer(ApiListeners.Controller);
+
+        _entries = entries.ToFrozenDictionary();
+        _broker = Offer(entries.Values, ApiListeners.Broker);
+        _controller = Offer(entries.Values, ApiListeners.Controller);
     }
 
     /// <summary>What a kind of listener offers, by API key.</summary>
@@ -73,12 +76,10 @@ public sealed class ApiTable
     /// <summary>The entry of an API.</summary>
     /// <returns>Null when a listener of that kind does not serve it.</returns>
     internal ApiEntry? Find(short key, ApiListeners listener) =>
-        (uint)key < (uint)_entries.Length && _entries[key] is { } entry && (entry.Info.Listeners & listener) != 0
-            ? entry
-            : null;
+        _entries.TryGetValue(key, out var entry) && (entry.Info.Listeners & listener) != 0 ? entry : null;
 
-    private ServedApi[] Offer(ApiListeners listener) =>
-        _entries.Where(e => e is not null && (e.Info.Listeners & listener) != 0)
-            .Select(e => new ServedApi(e!.Info.Key, e.Info.AdvertisedLowest, e.HighestVersion))
+    private static ServedApi[] Offer(IEnumerable<ApiEntry> entries, ApiListeners listener) =>
+        entries.Where(e => !e.Info.IsPrivate && (e.Info.Listeners & listener) != 0)
+            .Select(static e => new ServedApi(e.Info.Key, e.Info.AdvertisedLowest, e.HighestVersion))
             .ToArray();
 }

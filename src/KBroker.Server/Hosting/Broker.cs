@@ -118,7 +118,8 @@ public sealed class Broker : IAsyncDisposable
         var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
         var coordination = new BrokerCoordination(Options, state, _loggerFactory, _timeProvider);
         var delivery = Delivery = new BrokerDelivery(state, _files, _loggerFactory, _timeProvider);
-        var network = _network = new BrokerNetwork(Options, state, coordination, _loggerFactory, _timeProvider);
+        var network = _network = new BrokerNetwork(
+            Options, state, coordination, delivery, _loggerFactory, _timeProvider);
         return
         [
             new("the logs and the metadata", _ => Run(state.Open), _ => state.CloseAsync()),

@@ -17,6 +17,7 @@ internal sealed class BrokerNetwork(
     BrokerOptions options,
     BrokerState state,
     BrokerCoordination coordination,
+    BrokerDelivery delivery,
     ILoggerFactory loggers,
     TimeProvider time)
 {
@@ -81,7 +82,8 @@ internal sealed class BrokerNetwork(
     public void Start()
     {
         var table = new ApiTable(
-            HandlerSet.Create(state, coordination, options, new AllowAllAuthorizer(), loggers, time),
+            HandlerSet.Create(
+                state, coordination, delivery.Delays!, options, new AllowAllAuthorizer(), loggers, time),
             options.Configs.GetBoolean("unstable.api.versions.enable"));
         _dispatcher.Target = new RequestDispatcher(table, loggers.CreateLogger<RequestDispatcher>());
         _server!.Start();

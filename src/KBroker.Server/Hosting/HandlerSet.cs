@@ -1,3 +1,4 @@
+using KBroker.Delivery.Delay;
 using KBroker.Server.Dispatch;
 using KBroker.Server.Fetch;
 using KBroker.Server.Handlers;
@@ -9,13 +10,15 @@ using Microsoft.Extensions.Logging;
 namespace KBroker.Server.Hosting;
 
 /// <summary>
-/// Every handler of the broker. An API is advertised when its handler stands here, and not otherwise.
+/// Every handler of the broker. An API is advertised when its handler stands here, and not otherwise; KBroker's
+/// own are served, and never advertised.
 /// </summary>
 internal static class HandlerSet
 {
     public static IReadOnlyList<IRequestHandler> Create(
         BrokerState state,
         BrokerCoordination coordination,
+        DelayService delays,
         BrokerOptions options,
         IAuthorizer authorizer,
         ILoggerFactory loggers,
@@ -91,6 +94,7 @@ internal static class HandlerSet
             new ListPartitionReassignmentsHandler(controller, authorizer),
             new AlterPartitionReassignmentsHandler(controller, authorizer),
             new AssignReplicasToDirsHandler(controller, authorizer),
+            new ListPendingRecordsHandler(delays, partitions, authorizer, time),
         ];
     }
 }

@@ -278,7 +278,9 @@ internal sealed class LogLoader(
 
         if (_segments.Count == 0)
             return [];
-        var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset <= recoveryPoint));
+        // A flush that ended exactly here may have been made before the roll, and without the indexes: the segment
+        // that ends at the recovery point is scanned, too.
+        var first = Math.Max(0, _segments.FindLastIndex(s => s.BaseOffset < recoveryPoint));
         for (var i = 0; i < first; i++)
         {
             if (!HasUsableIndexes(_segments[i]))

@@ -37,10 +37,12 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     private DelayMetrics _metrics = null!;
     private int _epoch;
 
-    public DelayHome(LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000)
+    public DelayHome(
+        LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000,
+        int queryScanMax = 100_000)
     {
         Config = config ?? new LogConfig { DelayEnable = true };
-        (NearMax, FarMax, CheckpointWork) = (nearMax, farMax, checkpointWork);
+        (NearMax, FarMax, CheckpointWork, QueryScanMax) = (nearMax, farMax, checkpointWork, queryScanMax);
         Files = new FaultInjectingFileSystem(new PhysicalFileSystem(), _folder);
         Open();
     }
@@ -55,6 +57,8 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
 
     public long CheckpointWork { get; }
 
+    public int QueryScanMax { get; }
+
     public FaultInjectingFileSystem Files { get; }
 
     public ManualClock Clock { get; private set; } = new(StartMs);
@@ -62,6 +66,8 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     public Partition Partition { get; private set; } = null!;
 
     public DelaySchedule Schedule { get; private set; } = null!;
+
+    public DelayMetrics Metrics => _metrics;
 
     public PartitionLog Log => Partition.Log;
 
@@ -145,6 +151,14 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     public List<string?> Values() => [.. Consume().Select(static r => r.Value)];
 
     public void Advance(long ms) => Clock.Advance(ms);
+
+    /// <summary>What the schedule answers; null when it cannot tell.</summary>
+    public PendingList? List(PendingQuery query)
+    {
+        var answer = Schedule.ListAsync(query, CancellationToken.None);
+        Assert.True(answer.IsCompleted, "the schedule has not answered");
+        return answer.Result;
+    }
 
     /// <summary>Lets the partition have more replicas, of which only this one is in sync.</summary>
     public void SetReplicas(int count) => Partition.Update(new PartitionImage
@@ -256,7 +270,7 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
             PartitionEpoch = _epoch++,
         });
         _timer = new SystemTimer(Clock, new InlineExecutor());
-        _metrics = new DelayMetrics(() => [], () => 0);
+        _metrics = new DelayMetrics(() => [Schedule], () => Clock.WallMs);
         Schedule = new DelaySchedule(Partition, new DelayParts
         {
             Files = Files,
@@ -269,6 +283,7 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
             NearMax = NearMax,
             FarMax = FarMax,
             CheckpointWork = CheckpointWork,
+            QueryScanMax = QueryScanMax,
             ReleaseTimeout = TimeSpan.Zero,
         });
         Schedule.Start();

@@ -80,6 +80,10 @@ public sealed class DiagnosticTests
         "api 1 Fetch, versions 0\nrequest\n  A: int8\nresponse\n  A: int8",
         "KSPEC010 test.kspec(1,7): Fetch needs a clause 'listeners'.")]
     [InlineData(
+        "api 1 Fetch, versions 0, listeners broker, private",
+        "KSPEC010 test.kspec(1,7): An api has the clause 'private' if, and only if, its key is 20000 or larger.")]
+    [InlineData("api 20000 Own, versions 0, listeners broker", "KSPEC010 test.kspec(1,11): An api has the clause")]
+    [InlineData(
         "api 1 Fetch, versions 0, listeners broker, latest-unstable\nrequest\nresponse",
         "KSPEC005 test.kspec(1,7): The only version of an api cannot be unstable.")]
     public void An_error_in_a_head_line_is_reported_where_it_stands(string text, string expected)

@@ -8,7 +8,7 @@ public sealed class ApiCatalogTests
     [Fact]
     public void Every_api_of_the_specs_is_in_the_catalog_with_its_versions()
     {
-        Assert.Equal(89, ApiCatalog.All.Count);
+        Assert.Equal(89, ApiCatalog.All.Count(static a => !a.IsPrivate));
         foreach (var info in ApiCatalog.All)
         {
             var request = Specs.All[info.Name + "Request"];
@@ -29,6 +29,16 @@ public sealed class ApiCatalogTests
         Assert.False(produce.Supports(2));
         Assert.All(ApiCatalog.All, a => Assert.True(a.AdvertisedLowest == a.LowestVersion || a.Key == ApiKey.Produce));
     }
+
+    [Fact]
+    public void Apis_of_our_own_have_keys_far_above_Kafkas_and_one_flexible_version() => Assert.All(
+        ApiCatalog.All,
+        static a =>
+        {
+            Assert.Equal(a.IsPrivate, (short)a.Key >= 20_000);
+            if (a.IsPrivate)
+                Assert.Equal((0, 0, 0), (a.LowestVersion, a.HighestVersion, a.FirstFlexibleVersion));
+        });
 
     [Fact]
     public void Only_the_latest_InitProducerId_is_unstable() => Assert.Equal(

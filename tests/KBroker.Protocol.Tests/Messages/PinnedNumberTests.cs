@@ -26,7 +26,7 @@ public sealed class PinnedNumberTests
         82 UpdateRaftVoter, 83 InitializeShareGroupState, 84 ReadShareGroupState, 85 WriteShareGroupState,
         86 DeleteShareGroupState, 87 ReadShareGroupStateSummary, 88 StreamsGroupHeartbeat,
         89 StreamsGroupDescribe, 90 DescribeShareGroupOffsets, 91 AlterShareGroupOffsets,
-        92 DeleteShareGroupOffsets
+        92 DeleteShareGroupOffsets, 20000 ListPendingRecords
         """;
 
     private const string ErrorNumbers =

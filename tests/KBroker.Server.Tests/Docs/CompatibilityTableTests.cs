@@ -39,17 +39,33 @@ public sealed class CompatibilityTableTests
             |---|---|---|---|---|---|
 
             """);
-        foreach (var api in ApiCatalog.All.OrderBy(static api => api.Key))
-        {
-            var versions = api.LowestVersion == api.LatestStableVersion
-                ? $"{api.LowestVersion}"
-                : $"{api.LowestVersion}-{api.LatestStableVersion}";
-            text.Append(null, $"| {(int)api.Key} | {api.Name} | {versions} | {Mark(served.Contains(api.Key))} | ")
-                .Append(null, $"{Mark(api.Listeners.HasFlag(ApiListeners.Broker))} | ")
-                .Append(null, $"{Mark(api.Listeners.HasFlag(ApiListeners.Controller))} |\n");
-        }
+        foreach (var api in ApiCatalog.All.Where(static api => !api.IsPrivate))
+            AddRow(text, api, served);
+        text.Append(
+            """
 
+            ## KBroker's own
+
+            Served, but not announced: clients see Kafka's list. Who wants to use one finds the message in
+            `protocol-spec/apis/`.
+
+            | key | API | versions | served | broker listener | controller listener |
+            |---|---|---|---|---|---|
+
+            """);
+        foreach (var api in ApiCatalog.All.Where(static api => api.IsPrivate))
+            AddRow(text, api, served);
         return text.ToString();
+    }
+
+    private static void AddRow(StringBuilder text, ApiInfo api, HashSet<ApiKey> served)
+    {
+        var versions = api.LowestVersion == api.LatestStableVersion
+            ? $"{api.LowestVersion}"
+            : $"{api.LowestVersion}-{api.LatestStableVersion}";
+        text.Append(null, $"| {(int)api.Key} | {api.Name} | {versions} | {Mark(served.Contains(api.Key))} | ")
+            .Append(null, $"{Mark(api.Listeners.HasFlag(ApiListeners.Broker))} | ")
+            .Append(null, $"{Mark(api.Listeners.HasFlag(ApiListeners.Controller))} |\n");
     }
 
     private static string Mark(bool value) => value ? "yes" : "";
