@@ -23,8 +23,8 @@ internal sealed class DelayDuePart(Settings settings)
     internal void Run()
     {
         using var broker = DelaysRun.Start(settings);
-        Console.WriteLine("| topics x partitions | due | due/s | delivered/s | behind the last due s | CPU s/M | plain produce/s "
-            + "| CPU s/M | ratio of CPU | peak RSS MB |");
+        Console.WriteLine(
+            "| topics x partitions | due | due/s | delivered/s | behind the last due s | CPU s/M | plain produce/s | CPU s/M | ratio of CPU | peak RSS MB |");
         Console.WriteLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|");
         for (int round = 0; round < settings.Rounds; round++)
         {
@@ -57,7 +57,7 @@ internal sealed class DelayDuePart(Settings settings)
         using var connection = broker.Connect();
         long early = delayed.CountRecords(connection) - records;
         if (early > 0 || DelayLoad.NowMs >= from)
-            throw new InvalidOperationException($"it was due before all was written ({early} delivered): use fewer records");
+            throw new InvalidOperationException($"{early} were delivered before all was written: use fewer records");
         while (DelayLoad.NowMs < from) Thread.Sleep(1);
         double cpu = ProcessUsage.CpuSeconds(broker.Id);
         double last = Await(delayed, connection, records, from);
@@ -65,7 +65,8 @@ internal sealed class DelayDuePart(Settings settings)
         double millions = records / 1e6;
         string due = order == Order.AtOnce ? "all at once" : DelaysRun.Text($"{records * 1000.0 / SpanMs:F0}");
         Console.WriteLine(
-            DelaysRun.Text($"| {topics} x {partitions} | {(order == Order.Any ? "in any order" : "as written")} | {due} ")
+            DelaysRun.Text($"| {topics} x {partitions} ")
+            + $"| {(order == Order.Any ? "in any order" : "as written")} | {due} "
             + DelaysRun.Text($"| {records / last:F0} | {last - (order == Order.AtOnce ? 0 : SpanMs / 1000.0):F2} ")
             + DelaysRun.Text($"| {cpu / millions:F2} | {plain.Rate:F0} | {plain.Cpu / millions:F2} ")
             + DelaysRun.Text($"| {cpu / plain.Cpu:F2} | {ProcessUsage.Megabytes(broker.Id, "VmHWM"):F0} |"));

@@ -67,7 +67,8 @@ internal sealed class DelayFetchPart(Settings settings)
 
     private (DelayTopics Topics, long Bytes) Fill(BrokerProcess broker, Kind kind, int recordBytes)
     {
-        var topics = new DelayTopics(broker, $"fetch-{kind}-{recordBytes}", 1, settings.Connections, kind != Kind.Plain);
+        var topics = new DelayTopics(
+            broker, $"fetch-{kind}-{recordBytes}", 1, settings.Connections, kind != Kind.Plain);
         using var builder = new RecordBatchBuilder(RecordBatchOptions.Default);
         var value = new byte[recordBytes];
         new Random(7).NextBytes(value);

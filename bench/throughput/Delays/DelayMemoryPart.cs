@@ -13,14 +13,16 @@ internal sealed class DelayMemoryPart(Settings settings)
         int records = settings.Records;
         using var plain = new DelayTopics(broker, "plain", DelaysRun.TopicsCount, 1, isDelaying: false);
         using var delayed = new DelayTopics(broker, "delayed", DelaysRun.TopicsCount, 1, isDelaying: true);
-        Console.WriteLine("| | RSS MB | anonymous MB | bytes a record | log bytes a record | index, schedule bytes a record |");
+        Console.WriteLine(
+            "| | RSS MB | anonymous MB | bytes a record | log bytes a record | index, schedule bytes a record |");
         Console.WriteLine("|---|--:|--:|--:|--:|--:|");
         plain.Settle();
         var idle = Memory.Of(broker);
         Print("idle, 200 topics", idle, "", "", "");
         Write(broker, plain, records, null);
         var before = Memory.Of(broker);
-        Print(DelaysRun.Text($"{records:N0} plain records"), before, "", PerRecord(broker, "plain", ".log", records), "");
+        string plainBytes = PerRecord(broker, "plain", ".log", records);
+        Print(DelaysRun.Text($"{records:N0} plain records"), before, "", plainBytes, "");
         long from = DelayLoad.NowMs + HourMs;
         var random = new Random(1);
         Write(broker, delayed, records, _ => from + random.NextInt64(HourMs));

@@ -36,8 +36,10 @@ internal sealed partial class DelayStartPart(Settings settings)
         long from = DelayLoad.NowMs + DayMs;
         var random = new Random(1);
         DelayLoad.Build(
-            places.Places, settings.Records, settings.RecordBytes[0], _ => isDelaying ? from + random.NextInt64(DayMs) : null)
-            .Send(broker.Port);
+            places.Places,
+            settings.Records,
+            settings.RecordBytes[0],
+            _ => isDelaying ? from + random.NextInt64(DayMs) : null).Send(broker.Port);
         places.Settle();
         broker.Stop();
         for (int round = 0; round < settings.Rounds; round++)

@@ -1,6 +1,7 @@
 using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Delivery.Delay;
@@ -23,9 +24,12 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
     /// <param name="partition">The partition.</param>
     /// <param name="log">Its log.</param>
     /// <param name="newStartOffset">Where the log is going to start.</param>
+    /// <param name="commandEnd">The commands that the schedule knows of: a copy behind a cancel that it does not know
+    /// would bring the record back.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
-    /// <returns>Whether all of it is on stable storage at the end of the log.</returns>
-    public bool Run(Partition partition, PartitionLog log, long newStartOffset, long nowMs)
+    /// <returns>Whether all of it is on stable storage at the end of the log; null when the log must be followed first,
+    /// and then asked again.</returns>
+    public bool? Run(Partition partition, PartitionLog log, long newStartOffset, long commandEnd, long nowMs)
     {
         var carried = 0;
         var end = log.LogEndOffset;
@@ -37,20 +41,21 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
                 continue;
             if (!_writer.TryAdd(record, found, header.Compression, nowMs))
             {
-                if (!Append(partition))
-                    return false;
+                if (Append(partition, commandEnd) is var done and not true)
+                    return done;
                 _writer.TryAdd(record, found, header.Compression, nowMs);
             }
 
             carried++;
         }
 
-        if (_writer.Count > 0 && !Append(partition))
-            return false;
+        if (_writer.Count > 0 && Append(partition, commandEnd) is var last and not true)
+            return last;
         // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
         log.Flush();
         if (carried == 0)
             return true;
+        CrashPoint.Reached("delays.carry-flushed");
         parts.Metrics.Carried(partition.TopicPartition.Topic, carried);
         parts.Logger.LogInformation(
             "{Partition}: {Count} delayed records below offset {Start} were carried forward to {End} and behind.",
@@ -63,11 +68,18 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
 
     public void Dispose() => _writer.Dispose();
 
-    private bool Append(Partition partition)
+    private bool? Append(Partition partition, long commandEnd)
     {
-        var appended = _writer.Append(partition, commandEnd: null);
+        CrashPoint.Reached("delays.carry-ready");
+        var appended = _writer.Append(partition, commandEnd);
+        if (appended.Error == ErrorCode.OperationNotAttempted)
+            return null;
         if (appended.Error == ErrorCode.None)
+        {
+            CrashPoint.Reached("delays.carry-appended");
             return true;
+        }
+
         parts.Logger.LogWarning(
             "Delayed records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
             partition.TopicPartition,

@@ -43,8 +43,8 @@ internal sealed record DelayParts
     public long CheckpointIntervalMs { get; init; } = 30_000;
 
     /// <summary>
-    /// The least time between two deliveries of a partition that is not behind, ms: where many records are due a second,
-    /// they come in batches, and not one by one.
+    /// The least time between two deliveries of a partition that is not behind, ms: where many records are due a
+    /// second, they come in batches, and not one by one.
     /// </summary>
     public long GatherMs { get; init; } = 3;
 

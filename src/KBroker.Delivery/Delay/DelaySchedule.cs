@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using KBroker.Timing;
 using Microsoft.Extensions.Logging;
 
@@ -182,10 +183,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
-            RunReleases(log);
+            var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            var nowMs = _parts.NowMs;
-            sleepMs = _follower.FollowedTo < commandEnd ? 0 : Deliver(commandEnd, nowMs);
+            sleepMs = isReleased ? Deliver(commandEnd, _parts.NowMs) : 0;
         }
         while (sleepMs == 0 && _state == Busy);
 
@@ -236,12 +236,14 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             checkpoint = null;
         }
 
+        CrashPoint.Reached("delays.load-begun");
         var began = _parts.Time.GetTimestamp();
         _pending.BeginLoading(checkpoint?.Runs ?? []);
         _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset);
         var progress = new LoadProgress(_parts, Partition.TopicPartition, log.LogEndOffset);
         _follower.Follow(log, isLoading: true, progress.Report);
         _pending.FinishLoading();
+        CrashPoint.Reached("delays.loaded");
         _log = log;
         if (_pending.Count > 0)
         {
@@ -253,18 +255,28 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
-    private void RunReleases(PartitionLog log)
+    /// <summary>Lets go of segments that may be deleted.</summary>
+    /// <returns>False when the log is to be followed first.</returns>
+    private bool RunReleases(PartitionLog log, long commandEnd)
     {
         while (_releases.TryPeek(out var release))
         {
+            // What was appended since may lie below the offset, too.
+            if (_follower.FollowedTo < Math.Min(release.Offset, log.LogEndOffset))
+                return false;
             // Records of an open transaction are not pending yet, but must not go either.
             var done = _follower.SettledTo >= Math.Min(release.Offset, _follower.FollowedTo)
-                && _carry.Run(Partition, log, release.Offset, _parts.NowMs);
+                ? _carry.Run(Partition, log, release.Offset, commandEnd, _parts.NowMs)
+                : false;
+            if (done is not { } isDone)
+                return false;
             _releases.TryDequeue(out _);
-            release.Done.TrySetResult(done);
-            if (done)
+            release.Done.TrySetResult(isDone);
+            if (isDone)
                 _follower.Follow(log, isLoading: false);
         }
+
+        return true;
     }
 
     private void Checkpoint(PartitionLog log, bool isLast)
@@ -282,7 +294,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         var end = log.LogEndOffset;
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
+        CrashPoint.Reached("delays.checkpoint-ready");
         new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, runs).Write(_parts.Files, log.Path);
+        CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;
         _checkpointMs = nowMs;

@@ -2,6 +2,7 @@ using KBroker.Cluster.Replication;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Delivery.Delay;
@@ -50,9 +51,11 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
         _lastCount = _writer.Count;
         if (_writer.Count == 0)
             return 0;
+        CrashPoint.Reached("delays.delivery-ready");
         var appended = _writer.Append(partition, commandEnd);
         if (appended.Error == ErrorCode.None)
         {
+            CrashPoint.Reached("delays.delivery-appended");
             Delivered += _taken.Count;
             _gatherUntilMs = pending.NextDueMs <= nowMs ? long.MinValue : nowMs + parts.GatherMs;
             parts.Metrics.Delivered(partition.TopicPartition.Topic, _taken, parts.NowMs);

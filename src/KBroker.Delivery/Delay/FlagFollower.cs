@@ -1,6 +1,7 @@
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Delivery.Delay;
 
@@ -65,6 +66,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 if (flagged.BaseOffset >= log.LogEndOffset)
                     return;
                 Take(log, flagged, isLoading);
+                if (isLoading)
+                    CrashPoint.Reached("delays.load-followed");
                 FollowedTo = flagged.BaseOffset + 1;
                 Seen++;
             }
@@ -88,9 +91,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
     {
-        isCertain = offset >= log.LogStartOffset;
-        if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
-            || (header.Attributes & RecordBatchAttributes.Copying) != 0)
+        // The log's start may move in between.
+        isCertain = false;
+        if (offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
+            return null;
+        isCertain = true;
+        if (!header.IsHiding || (header.Attributes & RecordBatchAttributes.Copying) != 0)
             return null;
         var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
@@ -133,6 +139,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         switch (log.Flagged.FateOf(batch.Header.ProducerId, batch.Header.BaseOffset))
         {
             case TransactionFate.Open:
+                if ((batch.Header.Attributes & RecordBatchAttributes.Commanding) != 0)
+                    log.Flagged.ExpectTransactionalCommands();
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
@@ -159,6 +167,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
                 TakeRequests(log, batch, one.Cancelled);
+            CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
@@ -185,6 +194,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             }
         }
 
+        CrashPoint.Reached("delays.requests-followed");
         if (cancels is not null)
             Cancel(log, cancels);
     }
@@ -198,6 +208,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 (elsewhere ??= []).Add(target);
         }
 
+        CrashPoint.Reached("delays.cancels-followed");
         if (elsewhere is null)
             return;
         // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.

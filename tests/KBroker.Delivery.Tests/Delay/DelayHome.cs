@@ -153,6 +153,13 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
 
     public List<string?> Values() => [.. Consume().Select(static r => r.Value)];
 
+    /// <summary>Puts the log on stable storage, and says so in the checkpoint.</summary>
+    public void Flush()
+    {
+        Log.Flush();
+        _logs.CheckpointRecoveryPoints();
+    }
+
     public void Advance(long ms) => Clock.Advance(ms);
 
     /// <summary>What the schedule answers; null when it cannot tell.</summary>
