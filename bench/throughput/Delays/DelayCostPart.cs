@@ -18,7 +18,8 @@ internal sealed class DelayCostPart(Settings settings)
     {
         using var broker = DelaysRun.Start(settings);
         Console.WriteLine(
-            "| record | header | codec | plain MB/s | opted in MB/s | ratio | least, most | plain CPU s/GB | opted in CPU s/GB | ratio | least, most |");
+            "| record | header | codec | plain MB/s | opted in MB/s | ratio | least, most "
+            + "| plain CPU s/GB | opted in CPU s/GB | ratio | least, most |");
         Console.WriteLine("|--:|---|---|--:|--:|--:|---|--:|--:|--:|---|");
         foreach (int recordBytes in settings.RecordBytes)
         {

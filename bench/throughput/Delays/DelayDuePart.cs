@@ -24,7 +24,8 @@ internal sealed class DelayDuePart(Settings settings)
     {
         using var broker = DelaysRun.Start(settings);
         Console.WriteLine(
-            "| topics x partitions | due | due/s | delivered/s | behind the last due s | CPU s/M | plain produce/s | CPU s/M | ratio of CPU | peak RSS MB |");
+            "| topics x partitions | due | due/s | delivered/s | behind the last due s | CPU s/M "
+            + "| plain produce/s | CPU s/M | ratio of CPU | peak RSS MB |");
         Console.WriteLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|");
         for (int round = 0; round < settings.Rounds; round++)
         {

@@ -21,7 +21,8 @@ internal sealed class DelayLatenessPart(Settings settings)
     {
         using var broker = DelaysRun.Start(settings);
         Console.WriteLine(
-            "| topics x partitions | what | records | appended p50 ms | p99 ms | seen p50 ms | p99 ms | most ms | broker CPU s/s |");
+            "| topics x partitions | what | records | appended p50 ms | p99 ms | seen p50 ms "
+            + "| p99 ms | most ms | broker CPU s/s |");
         Console.WriteLine("|---|---|--:|--:|--:|--:|--:|--:|--:|");
         for (int round = 0; round <= settings.Rounds; round++)
         {
