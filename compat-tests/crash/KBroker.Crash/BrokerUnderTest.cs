@@ -176,6 +176,9 @@ internal sealed class BrokerUnderTest(
         "log.cleaner.backoff.ms=50",
         "metadata.log.max.record.bytes.between.snapshots=1000",
         "metadata.max.retention.bytes=12000",
+        "kbroker.delay.memory.records=20",
+        "kbroker.delay.checkpoint.records=60",
+        "kbroker.delay.checkpoint.interval.ms=250",
         "kbroker.log.level=Information",
     ];
 

@@ -17,6 +17,10 @@ internal enum CrashMode
 
     /// <summary>Transactional clients: at each of their named places, then kill -9 at random, and power cuts.</summary>
     Transactions,
+
+    /// <summary>Clients that delay records and cancel them: at each of their named places, then kill -9 at random, and
+    /// power cuts.</summary>
+    Delays,
 }
 
 /// <summary>The command line.</summary>
@@ -33,8 +37,9 @@ internal sealed record CrashOptions
                               power: power cuts: what was not flushed is gone, or some of it
                               transactions: transactional producers and pipelines, at every place of a commit, an
                               abort and what leads there, then at random, and power cuts
-                              without it: each of the four in turn, ten cycles at a time
-            --power           with --mode transactions: power cuts from the first cycle on, and not in every other run
+                              delays: delayed records and cancels, at every place of their way, then at random, and power cuts
+              without it: each of the five in turn, ten cycles at a time
+            --power           with --mode transactions or delays: power cuts from the first cycle on, and not in every other run
             --point NAME[@DETAIL][:N]  this place only (and pass)
             --kbroker PATH    the broker (default: artifacts/kbroker-crash/kbroker, the test build with named places;
                               another build can only be killed at random)
@@ -42,7 +47,7 @@ internal sealed record CrashOptions
             --property K=V    a property of the broker more; kbroker.flush.acks.all=false shows that power cuts are found
             --keep            keeps the data directory, also when nothing was found
             --quick           what ./test runs: every named place once, then some random kills and power cuts; with
-                              --mode transactions the same for these
+                              --mode transactions or delays the same for these
         Exit code 0: nothing found; 1: a violation (the data directory is kept and named); 2: bad command line.
         """;
 
@@ -102,7 +107,7 @@ internal sealed record CrashOptions
                 {
                     Mode = Enum.TryParse<CrashMode>(Value(args, ref i), ignoreCase: true, out var mode)
                         ? mode
-                        : throw new FormatException($"--mode is random, points, power or transactions, not {args[i]}"),
+                        : throw new FormatException($"--mode is random, points, power, transactions or delays, not {args[i]}"),
                 },
                 _ => throw new FormatException($"unknown option {name}"),
             };

@@ -16,6 +16,9 @@ internal enum PassedBy
 
     /// <summary>Transactional clients.</summary>
     Transactions,
+
+    /// <summary>Clients that delay records.</summary>
+    Delays,
 }
 
 /// <summary>A place at which the test build of the broker can die.</summary>
@@ -43,6 +46,7 @@ internal sealed record CrashPlace(string Name, PassedBy By, string? Detail = nul
                 "stop" => PassedBy.Stop,
                 "move" => PassedBy.Move,
                 "transactions" => PassedBy.Transactions,
+                "delays" => PassedBy.Delays,
                 var other => throw new InvalidDataException($"{file}: '{other}' is no part of a broker's life"),
             };
             string?[] details = row.Groups[3].Success ? [.. row.Groups[3].Value.Split(", ")] : [null];
@@ -50,7 +54,26 @@ internal sealed record CrashPlace(string Name, PassedBy By, string? Detail = nul
         })];
     }
 
+    /// <summary>The places of the delays: their own, and those of the replacement of their checkpoint.</summary>
+    public static IEnumerable<CrashPlace> OfDelays(IReadOnlyList<CrashPlace> all) =>
+    [
+        .. all.Where(static p => p.By == PassedBy.Delays),
+        .. all.Where(static p => p.Name.StartsWith("replace.", StringComparison.Ordinal))
+            .Select(static p => new CrashPlace(p.Name, PassedBy.Delays, "kbroker-delay.checkpoint")),
+    ];
+
+    /// <summary>Whether a place of the storage is one through which what is delayed goes, too.</summary>
+    /// <param name="withPowerCuts">Then there is no retention.</param>
+    public bool IsOfDelayedRecords(bool withPowerCuts) => By == PassedBy.Load && Name.Split('.')[0] is var area
+        && (area is "append" or "flush" or "roll" or "delete-records"
+            || (area == "retention" && !withPowerCuts)
+            || (area == "segment" && !Name.Contains("moved", StringComparison.Ordinal)));
+
     /// <summary>Whether the load passes it many times a second, so that any of the passes will do.</summary>
-    public bool IsFrequent => Name.Split('.')[0] is "append" or "flush" or "replace" or "roll" or "retention" or "segment"
+    public bool IsFrequent => By == PassedBy.Delays ? IsFrequentDelay
+        : Name.Split('.')[0] is "append" or "flush" or "replace" or "roll" or "retention" or "segment"
         || (By == PassedBy.Transactions && Name is not ("txn.init-appended" or "txn.fence-appended"));
+
+    private bool IsFrequentDelay => Name is "delays.requests-followed" or "delays.cancels-followed"
+        or "delays.delivery-ready" or "delays.delivery-appended" or "delays.run-written" or "delays.carry-appended";
 }

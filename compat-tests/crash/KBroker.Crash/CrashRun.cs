@@ -1,10 +1,19 @@
 using System.Text.RegularExpressions;
+using KBroker.Crash.Delays;
 using KBroker.Crash.History;
 using KBroker.Crash.Load;
 using KBroker.Crash.PowerCut;
 using KBroker.Crash.Transactions;
 
 namespace KBroker.Crash;
+
+/// <summary>Whose clients work.</summary>
+internal enum LoadKind
+{
+    Records,
+    Transactions,
+    Delays,
+}
 
 /// <summary>Lets the broker live and die, cycle after cycle, and looks at it after each death.</summary>
 internal sealed class CrashRun : IDisposable
@@ -14,7 +23,7 @@ internal sealed class CrashRun : IDisposable
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(90);
 
     private readonly CrashOptions _options;
-    private readonly bool _withTransactions;
+    private readonly LoadKind _load;
     private readonly Random _random;
     private readonly string _directory;
     private readonly BrokerUnderTest _broker;
@@ -27,9 +36,9 @@ internal sealed class CrashRun : IDisposable
     private int _cyclesOfGeneration;
     private long _ackedByFormer;
 
-    public CrashRun(CrashOptions options, int seed, bool withTransactions)
+    public CrashRun(CrashOptions options, int seed, LoadKind load)
     {
-        (_options, _withTransactions) = (options, withTransactions);
+        (_options, _load) = (options, load);
         _random = new Random(seed);
         _directory = Directory.CreateTempSubdirectory("kbroker-crash-").FullName;
         _broker = new BrokerUnderTest(
@@ -217,9 +226,14 @@ internal sealed class CrashRun : IDisposable
             _clients.Dispose();
         }
 
-        _clients = _withTransactions
-            ? new TransactionLoad(_broker, _generation++, _problems, _random, _options.Quick)
-            : new Clients(_broker, _generation++, _problems, _random);
+        _clients = _load switch
+        {
+            LoadKind.Transactions =>
+                new TransactionLoad(_broker, _generation++, _problems, _random, _options.Quick),
+            LoadKind.Delays => new DelayLoad(
+                _broker, _generation++, _problems, _random, withPowerCuts: _broker.PowerCutRecord is not null),
+            _ => new Clients(_broker, _generation++, _problems, _random),
+        };
         _cyclesOfGeneration = 0;
     }
 

@@ -9,15 +9,17 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
     private const int CyclesPerTurn = 10;
     private const int QuickRandomCycles = 10;
     private const int QuickPowerCycles = 10;
-    private const int QuickTransactionCycles = 4;
-    private const int CyclesOfTransactions = 30;
+    private const int QuickClientCycles = 4;
+    private const int CyclesOfClients = 30;
     private static readonly TimeSpan ReportEvery = TimeSpan.FromSeconds(5);
 
-    private readonly List<CrashPlace> _places =
-        options.HasCrashPoints ? [.. CrashPlace.ReadAll().Where(static p => p.By != PassedBy.Transactions)] : [];
+    private readonly List<CrashPlace> _places = [.. Places(options)
+        .Where(static p => p.By is not (PassedBy.Transactions or PassedBy.Delays))];
 
     private readonly List<CrashPlace> _transactionPlaces =
-        options.HasCrashPoints ? [.. CrashPlace.ReadAll().Where(static p => p.By == PassedBy.Transactions)] : [];
+        [.. Places(options).Where(static p => p.By == PassedBy.Transactions)];
+
+    private readonly List<CrashPlace> _delayPlaces = [.. CrashPlace.OfDelays(Places(options))];
 
     private readonly long _started = Stopwatch.GetTimestamp();
     private readonly SortedDictionary<string, long> _counts = new(StringComparer.Ordinal);
@@ -27,6 +29,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
     private long _acked;
     private int _nextPlace;
     private int _nextTransactionPlace;
+    private int _nextDelayPlace;
 
     /// <summary>Runs.</summary>
     /// <returns>Whether nothing was found.</returns>
@@ -35,9 +38,11 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
         output.WriteLine($"seed {options.Seed}, broker {options.Executable}");
         var good = options switch
         {
-            { Quick: true, Mode: CrashMode.Transactions } => RunQuickTransactions(),
+            { Quick: true, Mode: CrashMode.Transactions } =>
+                RunQuickClients(CrashMode.Transactions, _transactionPlaces.Count),
+            { Quick: true, Mode: CrashMode.Delays } => RunQuickClients(CrashMode.Delays, _delayPlaces.Count),
             { Quick: true } => RunQuick(),
-            { Mode: CrashMode.Transactions } => RunTransactions(options.Cycles),
+            { Mode: CrashMode.Transactions or CrashMode.Delays } => RunClients(options.Mode.Value, options.Cycles),
             { Mode: { } mode } => RunOne(mode, options.Cycles),
             _ => RunAll(),
         };
@@ -54,23 +59,23 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
             && RunOne(CrashMode.Power, QuickPowerCycles);
     }
 
-    private bool RunQuickTransactions()
+    /// <summary>Every place of these clients once, then some random kills, then some power cuts.</summary>
+    private bool RunQuickClients(CrashMode mode, int places)
     {
-        _planned = _transactionPlaces.Count + (2 * QuickTransactionCycles);
-        return RunOne(CrashMode.Transactions, _transactionPlaces.Count + QuickTransactionCycles)
-            && RunOne(CrashMode.Transactions, QuickTransactionCycles, withPowerCuts: true);
+        _planned = places + (2 * QuickClientCycles);
+        return RunOne(mode, places + QuickClientCycles) && RunOne(mode, QuickClientCycles, withPowerCuts: true);
     }
 
     /// <summary>In turn with power and without, on fresh directories.</summary>
-    private bool RunTransactions(int cycles)
+    private bool RunClients(CrashMode mode, int cycles)
     {
         _planned = cycles;
         var withPowerCuts = false;
-        for (var left = cycles; left > 0 && !IsOver; left -= CyclesOfTransactions, withPowerCuts = !withPowerCuts)
+        for (var left = cycles; left > 0 && !IsOver; left -= CyclesOfClients, withPowerCuts = !withPowerCuts)
         {
             if (!RunOne(
-                CrashMode.Transactions,
-                Math.Min(CyclesOfTransactions, left),
+                mode,
+                Math.Min(CyclesOfClients, left),
                 (withPowerCuts || options.PowerCuts) && options.HasCrashPoints))
                 return false;
         }
@@ -82,8 +87,8 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
     {
         _planned = options.Cycles;
         CrashMode[] modes = options.HasCrashPoints
-            ? [CrashMode.Random, CrashMode.Points, CrashMode.Power, CrashMode.Transactions]
-            : [CrashMode.Random, CrashMode.Transactions];
+            ? [CrashMode.Random, CrashMode.Points, CrashMode.Power, CrashMode.Transactions, CrashMode.Delays]
+            : [CrashMode.Random, CrashMode.Transactions, CrashMode.Delays];
         for (var (left, turn) = (options.Cycles, 0); left > 0 && !IsOver; turn++)
         {
             foreach (var mode in modes)
@@ -91,7 +96,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
                 var cycles = Math.Min(CyclesPerTurn, left);
                 // Some hundred cycles on the same data, then a fresh directory.
                 if (!RunOne(mode, cycles, withPowerCuts: mode == CrashMode.Power
-                    || (mode == CrashMode.Transactions && turn % 2 == 1 && options.HasCrashPoints)))
+                    || (HasOwnClients(mode) && turn % 2 == 1 && options.HasCrashPoints)))
                     return false;
                 left -= cycles;
             }
@@ -99,6 +104,10 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
 
         return true;
     }
+
+    private static List<CrashPlace> Places(CrashOptions options) => options.HasCrashPoints ? CrashPlace.ReadAll() : [];
+
+    private static bool HasOwnClients(CrashMode mode) => mode is CrashMode.Transactions or CrashMode.Delays;
 
     private bool IsOver => options.Limit is { } limit && Stopwatch.GetElapsedTime(_started) > limit;
 
@@ -108,20 +117,18 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
             _planned = cycles;
         withPowerCuts |= mode == CrashMode.Power;
         var seed = unchecked(options.Seed + (_cycles * 7919));
-        var withTransactions = mode == CrashMode.Transactions
-            || options.Point?.StartsWith("txn.", StringComparison.Ordinal) == true;
-        using var run = new CrashRun(options, seed, withTransactions);
+        using var run = new CrashRun(options, seed, LoadOf(mode));
         var random = new Random(seed);
         if (withPowerCuts)
             run.BeginRecord();
         // A place may lie before the first topic.
-        if (mode is CrashMode.Points or CrashMode.Transactions)
+        if (mode == CrashMode.Points || HasOwnClients(mode))
             run.Cycle(new CyclePlan(Death.Kill, 100, null, 0, null));
         var ackedBefore = _acked;
         for (var i = 0; i < cycles && run.IsGood && !IsOver; i++)
         {
-            var plan = Plan(mode, random);
-            if (mode == CrashMode.Transactions && withPowerCuts)
+            var plan = Plan(mode, random, withPowerCuts);
+            if (HasOwnClients(mode) && withPowerCuts)
                 plan = plan.WithPowerCut(random);
             run.Cycle(plan);
             _cycles++;
@@ -140,7 +147,17 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
         return run.IsGood;
     }
 
-    private CyclePlan Plan(CrashMode mode, Random random)
+    private LoadKind LoadOf(CrashMode mode) => mode switch
+    {
+        CrashMode.Transactions => LoadKind.Transactions,
+        CrashMode.Delays => LoadKind.Delays,
+        _ when options.Point?.StartsWith("txn.", StringComparison.Ordinal) == true => LoadKind.Transactions,
+        _ when options.Point?.StartsWith("delays.", StringComparison.Ordinal) == true
+            || options.Point?.Contains("@kbroker-delay", StringComparison.Ordinal) == true => LoadKind.Delays,
+        _ => LoadKind.Records,
+    };
+
+    private CyclePlan Plan(CrashMode mode, Random random, bool withPowerCuts)
     {
         switch (mode)
         {
@@ -151,7 +168,7 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
             case CrashMode.Points when options.Point is { } name:
                 var colon = name.IndexOf(':', StringComparison.Ordinal);
                 var wanted = colon < 0 ? name : name[..colon];
-                var places = _places.Concat(_transactionPlaces)
+                var places = _places.Concat(_transactionPlaces).Concat(_delayPlaces)
                     .Where(p => p.ToString() == wanted || p.Name == wanted)
                     .ToList();
                 var place = places[random.Next(places.Count)];
@@ -163,6 +180,11 @@ internal sealed class CrashSession(CrashOptions options, TextWriter output)
                 return CyclePlan.At(_transactionPlaces[_nextTransactionPlace++], random);
             case CrashMode.Transactions:
                 return CyclePlan.OfTransactions(random, _transactionPlaces);
+            case CrashMode.Delays when _nextDelayPlace < _delayPlaces.Count:
+                return CyclePlan.At(_delayPlaces[_nextDelayPlace++], random);
+            case CrashMode.Delays:
+                return CyclePlan.OfTransactions(
+                    random, [.. _delayPlaces, .. _places.Where(p => p.IsOfDelayedRecords(withPowerCuts))]);
             default:
                 return CyclePlan.At(_places[_nextPlace++ % _places.Count], random);
         }

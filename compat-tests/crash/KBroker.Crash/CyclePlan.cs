@@ -56,7 +56,7 @@ internal sealed record CyclePlan(Death Death, int AfterMs, CrashPlace? Place, in
     public static CyclePlan WithPowerCut(Random random, IReadOnlyList<CrashPlace> places) =>
         AtRandom(random, places).WithPowerCut(random);
 
-    /// <summary>Dies in the middle of transactions, at a place or anywhere.</summary>
+    /// <summary>Dies in the middle of transactions, or of delayed records, at a place or anywhere.</summary>
     public static CyclePlan OfTransactions(Random random, IReadOnlyList<CrashPlace> places) => random.Next(100) switch
     {
         < 50 => new(Death.Kill, random.Next(20, MostMsOfTransactions), null, 0, null),

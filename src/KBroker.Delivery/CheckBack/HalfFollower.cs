@@ -6,6 +6,17 @@ using KBroker.Storage;
 
 namespace KBroker.Delivery.CheckBack;
 
+/// <summary>What somebody decided on a half message.</summary>
+/// <param name="Reference">The offset that its producer was told.</param>
+/// <param name="IsCommit">Whether it is to be delivered.</param>
+/// <param name="Group">The producer group that the decision names; empty for none.</param>
+internal sealed record HalfDecision(long Reference, bool IsCommit, byte[] Group)
+{
+    /// <summary>Reads a decision.</summary>
+    public static HalfDecision Of(in Record record, in DeliveryRequest request) => new(
+        request.Reference, request.Half == HalfRequest.Commit, DeliveryRequest.GroupOf(record.Headers).ToArray());
+}
+
 /// <summary>
 /// Keeps the open half messages of a partition in step with its log, record by record, the same way at the start of a
 /// broker as while it runs. Not thread-safe.
@@ -17,19 +28,13 @@ namespace KBroker.Delivery.CheckBack;
 internal sealed class HalfFollower(
     DelayParts parts, OpenHalves halves, PendingSchedule schedule, OriginReader origins)
 {
-    /// <summary>A half message, or a decision on one.</summary>
+    /// <summary>A half message came.</summary>
     /// <param name="log">The log.</param>
     /// <param name="record">The record.</param>
     /// <param name="request">What it asks for.</param>
     /// <param name="isLoading">Whether the broker reads what was before its start.</param>
-    public void Take(PartitionLog log, in Record record, in DeliveryRequest request, bool isLoading)
+    public void Open(PartitionLog log, in Record record, in DeliveryRequest request, bool isLoading)
     {
-        if (request.Half != HalfRequest.Prepare)
-        {
-            Decide(log, record, request, isLoading);
-            return;
-        }
-
         var wait = request.CheckAfterMs >= 0 ? request.CheckAfterMs : log.Config.CheckBackTimeoutMs;
         var elapsed = isLoading ? Elapsed(record.Timestamp, wait) : 0;
         halves.Set(new OpenHalf
@@ -105,9 +110,13 @@ internal sealed class HalfFollower(
         });
     }
 
-    private void Decide(PartitionLog log, in Record record, in DeliveryRequest request, bool isLoading)
+    /// <summary>A decision came; only the first one on a half message that is not given up counts.</summary>
+    /// <param name="log">The log.</param>
+    /// <param name="decision">The decision.</param>
+    /// <param name="isLoading">Whether the broker reads what was before its start.</param>
+    public void Decide(PartitionLog log, HalfDecision decision, bool isLoading)
     {
-        if (!halves.TryGet(request.Reference, out var half) || half.IsExpiring || IsForeign(log, record, half))
+        if (!halves.TryGet(decision.Reference, out var half) || half.IsExpiring || IsForeign(log, decision, half))
         {
             if (!isLoading)
                 parts.Metrics.DecisionIgnored(log.TopicPartition.Topic);
@@ -115,20 +124,16 @@ internal sealed class HalfFollower(
         }
 
         halves.Remove(half.Origin);
-        if (request.Half == HalfRequest.Commit)
+        if (decision.IsCommit)
             schedule.Add(new PendingRecord(half.DueMs, half.Origin, half.Location), isNew: true);
     }
 
     /// <summary>Whether a decision names another producer group; the append has looked unless the half message was
     /// carried.</summary>
-    private bool IsForeign(PartitionLog log, in Record decision, in OpenHalf half)
-    {
-        if (half.Location == half.Origin)
-            return false;
-        var group = DeliveryRequest.GroupOf(decision.Headers);
-        return !group.IsEmpty && origins.TryRead(log, half.Location, out var record, out _)
-            && !DeliveryRequest.GroupOf(record.Headers).Span.SequenceEqual(group.Span);
-    }
+    private bool IsForeign(PartitionLog log, HalfDecision decision, in OpenHalf half) =>
+        half.Location != half.Origin && decision.Group.Length > 0
+        && origins.TryRead(log, half.Location, out var record, out _)
+        && !DeliveryRequest.GroupOf(record.Headers).Span.SequenceEqual(decision.Group);
 
     private static long DueMs(PartitionLog log, in Record record, in DeliveryRequest request) =>
         request.Kind == DeliveryRequestKind.None ? 0 : request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);

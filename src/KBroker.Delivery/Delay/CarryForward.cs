@@ -1,8 +1,8 @@
 using KBroker.Cluster.Replication;
 using KBroker.Delivery.CheckBack;
 using KBroker.Protocol;
-using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using Microsoft.Extensions.Logging;
 
 namespace KBroker.Delivery.Delay;
@@ -12,8 +12,7 @@ namespace KBroker.Delivery.Delay;
 /// </summary>
 /// <remarks>
 /// The copy is hidden and names its origin, so the record keeps its identity. A crash between the copy and the deletion
-/// leaves both, and the later one counts. It is made on condition that no command came since the log was followed:
-/// behind a cancel, or a decision, a copy would bring back what is done with.
+/// leaves both, and the later one counts.
 /// </remarks>
 /// <param name="parts">Clock and log.</param>
 /// <param name="pending">The schedule.</param>
@@ -28,12 +27,12 @@ internal sealed class CarryForward(
     /// <param name="partition">The partition.</param>
     /// <param name="log">Its log.</param>
     /// <param name="newStartOffset">Where the log is going to start.</param>
-    /// <param name="commandEnd">The commands that are known.</param>
+    /// <param name="commandEnd">The commands that the schedule knows of: a copy behind a cancel, or a decision, that
+    /// it does not know would bring the record back.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
-    /// <returns>None when all of it is on stable storage at the end of the log; OPERATION_NOT_ATTEMPTED when a command
-    /// came meanwhile.</returns>
-    public ErrorCode Run(
-        Partition partition, PartitionLog log, long newStartOffset, long commandEnd, long nowMs)
+    /// <returns>Whether all of it is on stable storage at the end of the log; null when the log must be followed first,
+    /// and then asked again.</returns>
+    public bool? Run(Partition partition, PartitionLog log, long newStartOffset, long commandEnd, long nowMs)
     {
         var carried = 0;
         var end = log.LogEndOffset;
@@ -45,8 +44,8 @@ internal sealed class CarryForward(
                 continue;
             if (!_writer.TryAdd(record, found, header.Compression, nowMs))
             {
-                if (Append(partition, commandEnd) is not ErrorCode.None and var error)
-                    return error;
+                if (Append(partition, commandEnd) is var done and not true)
+                    return done;
                 _writer.TryAdd(record, found, header.Compression, nowMs);
             }
 
@@ -61,20 +60,21 @@ internal sealed class CarryForward(
             var added = HalfHeaders.Carried(half, found);
             if (!_writer.TryAdd(found, header.Compression, nowMs, added))
             {
-                if (Append(partition, commandEnd) is not ErrorCode.None and var error)
-                    return error;
+                if (Append(partition, commandEnd) is var done and not true)
+                    return done;
                 _writer.TryAdd(found, header.Compression, nowMs, added);
             }
 
             carried++;
         }
 
-        if (_writer.Count > 0 && Append(partition, commandEnd) is not ErrorCode.None and var last)
+        if (_writer.Count > 0 && Append(partition, commandEnd) is var last and not true)
             return last;
         // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
         log.Flush();
         if (carried == 0)
-            return ErrorCode.None;
+            return true;
+        CrashPoint.Reached("delays.carry-flushed");
         parts.Metrics.Carried(partition.TopicPartition.Topic, carried);
         parts.Logger.LogInformation(
             "{Partition}: {Count} hidden records below offset {Start} were carried forward to {End} and behind.",
@@ -82,23 +82,28 @@ internal sealed class CarryForward(
             carried,
             newStartOffset,
             end);
-        return ErrorCode.None;
+        return true;
     }
 
     public void Dispose() => _writer.Dispose();
 
-    private ErrorCode Append(Partition partition, long commandEnd)
+    private bool? Append(Partition partition, long commandEnd)
     {
+        CrashPoint.Reached("delays.carry-ready");
         var appended = _writer.Append(partition, commandEnd);
-        if (appended.Error is not (ErrorCode.None or ErrorCode.OperationNotAttempted))
+        if (appended.Error == ErrorCode.OperationNotAttempted)
+            return null;
+        if (appended.Error == ErrorCode.None)
         {
-            parts.Logger.LogWarning(
-                "Hidden records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
-                partition.TopicPartition,
-                ErrorCodes.Name(appended.Error),
-                appended.Message);
+            CrashPoint.Reached("delays.carry-appended");
+            return true;
         }
 
-        return appended.Error;
+        parts.Logger.LogWarning(
+            "Hidden records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
+            partition.TopicPartition,
+            ErrorCodes.Name(appended.Error),
+            appended.Message);
+        return false;
     }
 }

@@ -1,9 +1,9 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
 using KBroker.Delivery.CheckBack;
-using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 using KBroker.Timing;
 using Microsoft.Extensions.Logging;
 
@@ -25,6 +25,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private const int Busy = 1;
     private const int Again = 2;
 
+    /// <summary>Who does nothing for so long keeps no batches in memory, ms.</summary>
+    private const long IdleMs = 1000;
+
     private readonly DelayParts _parts;
     private readonly PendingSchedule _pending;
     private readonly OriginReader _origins;
@@ -39,6 +42,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PartitionLog? _log;
     private long _knownEnd;
+    private int _deliveringThread;
     private long _checkpointedWork;
     private long _checkpointMs;
     private int _state;
@@ -94,8 +98,10 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     /// <inheritdoc/>
     public void OnPartitionChanged()
     {
-        // A topic that opted in and delays nothing pays two reads of memory for an append.
-        if (Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+        // A topic that opted in and delays nothing pays two reads of memory for an append. What the schedule appends
+        // itself it follows without being woken.
+        if ((Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+            && Volatile.Read(ref _deliveringThread) != Environment.CurrentManagedThreadId)
             Wake();
     }
 
@@ -189,14 +195,14 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             var commandEnd = log.Flagged.CommandEnd;
             _follower.Follow(log, isLoading: false);
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
+            var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            sleepMs = _follower.FollowedTo < commandEnd || !RunReleases(log, commandEnd)
-                ? 0
-                : Least(
-                    _delivery.Run(Partition, commandEnd, _parts.NowMs), _checks.Run(Partition, log, commandEnd));
+            sleepMs = isReleased ? Deliver(log, commandEnd) : 0;
         }
         while (sleepMs == 0 && _state == Busy);
 
+        if (sleepMs is null or > IdleMs)
+            _origins.Clear();
         Checkpoint(log, isLast: false);
         Publish();
         if (sleepMs == 0)
@@ -205,7 +211,20 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Schedule(delay);
     }
 
-    private static long? Least(long? one, long? other) => one is null || other < one ? other : one;
+    private long? Deliver(PartitionLog log, long commandEnd)
+    {
+        Volatile.Write(ref _deliveringThread, Environment.CurrentManagedThreadId);
+        try
+        {
+            var delivery = _delivery.Run(Partition, commandEnd, _parts.NowMs);
+            var check = _checks.Run(Partition, log, commandEnd);
+            return delivery is null || check < delivery ? check : delivery;
+        }
+        finally
+        {
+            Volatile.Write(ref _deliveringThread, 0);
+        }
+    }
 
     private void Load(PartitionLog log)
     {
@@ -232,12 +251,14 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             checkpoint = null;
         }
 
+        CrashPoint.Reached("delays.load-begun");
         var began = _parts.Time.GetTimestamp();
         _pending.BeginLoading(checkpoint?.Runs ?? []);
         _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset);
         var progress = new LoadProgress(_parts, Partition.TopicPartition, log.LogEndOffset);
         _follower.Follow(log, isLoading: true, progress.Report);
         _pending.FinishLoading();
+        CrashPoint.Reached("delays.loaded");
         _log = log;
         if (_halves.Count > 0)
         {
@@ -255,21 +276,24 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         }
     }
 
-    /// <summary>Answers who wants to delete records.</summary>
-    /// <returns>False when a command came meanwhile, which may be about what is to be carried.</returns>
+    /// <summary>Lets go of segments that may be deleted.</summary>
+    /// <returns>False when the log is to be followed first.</returns>
     private bool RunReleases(PartitionLog log, long commandEnd)
     {
         while (_releases.TryPeek(out var release))
         {
+            // What was appended since may lie below the offset, too.
+            if (_follower.FollowedTo < Math.Min(release.Offset, log.LogEndOffset))
+                return false;
             // Records of an open transaction are not pending yet, but must not go either.
             var done = _follower.SettledTo >= Math.Min(release.Offset, _follower.FollowedTo)
                 ? _carry.Run(Partition, log, release.Offset, commandEnd, _parts.NowMs)
-                : ErrorCode.ConcurrentTransactions;
-            if (done == ErrorCode.OperationNotAttempted)
+                : false;
+            if (done is not { } isDone)
                 return false;
             _releases.TryDequeue(out _);
-            release.Done.TrySetResult(done == ErrorCode.None);
-            if (done == ErrorCode.None)
+            release.Done.TrySetResult(isDone);
+            if (isDone)
                 _follower.Follow(log, isLoading: false);
         }
 
@@ -291,9 +315,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         var end = log.LogEndOffset;
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
+        CrashPoint.Reached("delays.checkpoint-ready");
         // Open half messages are in no file: a start reads the log from the first of them on.
         var from = Math.Min(_follower.SettledTo, _halves.LeastLocation ?? long.MaxValue);
         new ScheduleCheckpoint(Partition.TopicId, from, end, runs).Write(_parts.Files, log.Path);
+        CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;
         _checkpointMs = nowMs;

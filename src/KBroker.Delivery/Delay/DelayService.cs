@@ -36,6 +36,17 @@ public sealed record DelayServiceOptions
 
     /// <summary>Where it tells what it does.</summary>
     public required ILogger Logger { get; init; }
+
+    /// <summary><c>kbroker.delay.memory.records</c>: records of a partition in memory, up to twice as many.</summary>
+    public int MemoryRecords { get; init; } = 16_384;
+
+    /// <summary><c>kbroker.delay.checkpoint.records</c>: after how many batches and deliveries files are brought up to
+    /// date.</summary>
+    public long CheckpointRecords { get; init; } = 50_000;
+
+    /// <summary><c>kbroker.delay.checkpoint.interval.ms</c>: after which time they are, if anything has changed, ms.
+    /// </summary>
+    public long CheckpointIntervalMs { get; init; } = 30_000;
 }
 
 /// <summary>
@@ -80,6 +91,10 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
                 () => _schedules.Values,
                 () => options.Time.GetUtcNow().ToUnixTimeMilliseconds(),
                 () => _parts!.MonotonicMs),
+            NearMax = options.MemoryRecords,
+            FarMax = Math.Max(1, options.MemoryRecords / 2),
+            CheckpointWork = options.CheckpointRecords,
+            CheckpointIntervalMs = options.CheckpointIntervalMs,
         };
         _startTimestamp = options.Time.GetTimestamp();
         _startTime = options.Time.GetUtcNow();

@@ -1,3 +1,4 @@
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 
 namespace KBroker.Delivery.Delay;
@@ -137,6 +138,7 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
         foreach (var number in _obsolete.Where(n => saved.All(r => r.Number != n)).ToList())
         {
             files.DeleteFile(Path.Combine(directory(), ScheduleRun.NameOf(number)));
+            CrashPoint.Reached("delays.run-deleted");
             _obsolete.Remove(number);
         }
 
@@ -201,6 +203,7 @@ internal sealed class FarSchedule(IFileSystem files, Func<string> directory, int
             var merged = alike.ToList();
             var all = Merge(merged, withMemory: false);
             _runs.Add(ScheduleRun.Write(files, directory(), _nextNumber++, all));
+            CrashPoint.Reached("delays.runs-merged");
             Drop(merged.Contains);
         }
     }

@@ -2,6 +2,7 @@ using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
+using KBroker.Storage.Crashing;
 
 namespace KBroker.Delivery.Delay;
 
@@ -67,6 +68,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 if (flagged.BaseOffset >= log.LogEndOffset)
                     return;
                 Take(log, flagged, isLoading);
+                if (isLoading)
+                    CrashPoint.Reached("delays.load-followed");
                 FollowedTo = flagged.BaseOffset + 1;
                 Seen++;
             }
@@ -90,9 +93,12 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
     {
-        isCertain = offset >= log.LogStartOffset;
-        if (!isCertain || !origins.TryRead(log, offset, out var record, out var header) || !header.IsHiding
-            || (header.Attributes & RecordBatchAttributes.Copying) != 0)
+        // The log's start may move in between.
+        isCertain = false;
+        if (offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
+            return null;
+        isCertain = true;
+        if (!header.IsHiding || (header.Attributes & RecordBatchAttributes.Copying) != 0)
             return null;
         var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
@@ -119,7 +125,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
-        foreach (var record in batch.Records)
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
@@ -134,6 +141,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         switch (log.Flagged.FateOf(batch.Header.ProducerId, batch.Header.BaseOffset))
         {
             case TransactionFate.Open:
+                if ((batch.Header.Attributes & RecordBatchAttributes.Commanding) != 0)
+                    log.Flagged.ExpectTransactionalCommands();
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
@@ -160,22 +169,31 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
                 TakeRequests(log, batch, one.Cancelled, isLoading: false);
+            CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
     private void TakeRequests(
         PartitionLog log, OriginBatch batch, HashSet<long>? cancelled, bool isLoading)
     {
-        // Cancels read other batches, which may push this one out of the reader.
+        // Cancels and decisions read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
-        foreach (var record in batch.Records)
+        List<HalfDecision>? decisions = null;
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
+            if (request.Half == HalfRequest.Prepare)
+            {
+                halves.Open(log, record, request, isLoading);
+                continue;
+            }
+
             if (request.Half != HalfRequest.None)
             {
-                halves.Take(log, record, request, isLoading);
+                (decisions ??= []).Add(HalfDecision.Of(record, request));
                 continue;
             }
 
@@ -192,6 +210,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             }
         }
 
+        CrashPoint.Reached("delays.requests-followed");
+        decisions?.ForEach(d => halves.Decide(log, d, isLoading));
         if (cancels is not null)
             Cancel(log, cancels);
     }
@@ -205,6 +225,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 (elsewhere ??= []).Add(target);
         }
 
+        CrashPoint.Reached("delays.cancels-followed");
         if (elsewhere is null)
             return;
         // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.

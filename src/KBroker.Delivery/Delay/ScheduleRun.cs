@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KBroker.Storage.Crashing;
 using KBroker.Storage.Files;
 
 namespace KBroker.Delivery.Delay;
@@ -44,7 +45,9 @@ internal sealed record ScheduleRun(long Number, int Count)
 
         if (used > 0)
             file.Write(page.AsSpan(0, used), position);
+        CrashPoint.Reached("delays.run-written");
         file.Flush();
+        CrashPoint.Reached("delays.run-flushed");
         return new ScheduleRun(number, count);
     }
 

@@ -117,7 +117,7 @@ public sealed class Broker : IAsyncDisposable
     {
         var state = State = new BrokerState(Options, _loggerFactory, _timeProvider, _files, Fail);
         var coordination = new BrokerCoordination(Options, state, _loggerFactory, _timeProvider);
-        var delivery = Delivery = new BrokerDelivery(state, _files, _loggerFactory, _timeProvider);
+        var delivery = Delivery = new BrokerDelivery(Options, state, _files, _loggerFactory, _timeProvider);
         var network = _network = new BrokerNetwork(
             Options, state, coordination, delivery, _loggerFactory, _timeProvider);
         return

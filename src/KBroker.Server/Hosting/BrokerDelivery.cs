@@ -6,12 +6,13 @@ using Microsoft.Extensions.Logging;
 namespace KBroker.Server.Hosting;
 
 /// <summary>The broker's deliveries beyond Kafka's: they live between the coordinators and the network.</summary>
+/// <param name="options">Configs.</param>
 /// <param name="state">Logs, metadata and timer; open and registered when this starts.</param>
 /// <param name="files">Where schedules keep their files.</param>
 /// <param name="loggers">Where their log goes.</param>
 /// <param name="time">The clock.</param>
 internal sealed class BrokerDelivery(
-    BrokerState state, IFileSystem files, ILoggerFactory loggers, TimeProvider time)
+    BrokerOptions options, BrokerState state, IFileSystem files, ILoggerFactory loggers, TimeProvider time)
 {
     private CompressionCodecs? _codecs;
 
@@ -32,6 +33,9 @@ internal sealed class BrokerDelivery(
             Time = time,
             Codecs = _codecs,
             Logger = loggers.CreateLogger<DelayService>(),
+            MemoryRecords = options.Configs.GetInt("kbroker.delay.memory.records"),
+            CheckpointRecords = options.Configs.GetLong("kbroker.delay.checkpoint.records"),
+            CheckpointIntervalMs = options.Configs.GetLong("kbroker.delay.checkpoint.interval.ms"),
         });
         Delays.Start();
     }

@@ -93,6 +93,17 @@ public sealed class FlaggedBatches
     /// </summary>
     public long CommandEnd => _state.CommandEnd;
 
+    /// <summary>
+    /// An open transaction from before the log was opened has commands: from now on <see cref="CommandEnd"/> moves with
+    /// markers, too.
+    /// </summary>
+    /// <exception cref="StorageException">The log directory is offline.</exception>
+    public void ExpectTransactionalCommands()
+    {
+        lock (_state.Lock)
+            _state.HasTransactionalCommands = true;
+    }
+
     /// <summary>What became of the transaction in which a record was written.</summary>
     /// <param name="producerId">The producer of the record.</param>
     /// <param name="offset">The record's offset.</param>

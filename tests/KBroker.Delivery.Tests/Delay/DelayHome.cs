@@ -42,8 +42,9 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
 
     public DelayHome(
         LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000,
-        int queryScanMax = 100_000)
+        int queryScanMax = 100_000, long gatherMs = 0)
     {
+        GatherMs = gatherMs;
         Config = config ?? new LogConfig { DelayEnable = true };
         (NearMax, FarMax, CheckpointWork, QueryScanMax) = (nearMax, farMax, checkpointWork, queryScanMax);
         Files = new FaultInjectingFileSystem(new PhysicalFileSystem(), _folder);
@@ -59,6 +60,8 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
     public int FarMax { get; }
 
     public long CheckpointWork { get; }
+
+    public long GatherMs { get; }
 
     public int QueryScanMax { get; }
 
@@ -195,6 +198,13 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
     }
 
     public List<string?> Values() => [.. Consume().Select(static r => r.Value)];
+
+    /// <summary>Puts the log on stable storage, and says so in the checkpoint.</summary>
+    public void Flush()
+    {
+        Log.Flush();
+        _logs.CheckpointRecoveryPoints();
+    }
 
     public void Advance(long ms) => Clock.Advance(ms);
 
@@ -349,6 +359,7 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
             NearMax = NearMax,
             FarMax = FarMax,
             CheckpointWork = CheckpointWork,
+            GatherMs = GatherMs,
             QueryScanMax = QueryScanMax,
             ReleaseTimeout = TimeSpan.Zero,
         });

@@ -1,11 +1,45 @@
 using KBroker.Delivery.Delay;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
+using KBroker.Storage.Tests;
 
 namespace KBroker.Delivery.Tests.Delay;
 
 public sealed class DelayScheduleTests
 {
+    [Fact]
+    public void Records_that_are_due_shortly_after_others_are_delivered_in_one_batch()
+    {
+        using var home = new DelayHome(gatherMs: 3);
+        home.Append(
+            RecordBatchOptions.Default,
+            ("first", DelayHome.After(10)), ("second", DelayHome.After(11)), ("third", DelayHome.After(12)));
+        home.Advance(10);
+        Assert.Equal(["first"], home.Values());
+        home.Advance(2);
+        Assert.Equal(["first"], home.Values());
+        home.Advance(1);
+        Assert.Equal(["first", "second", "third"], home.Values());
+        Assert.Equal(2, home.Read().Where(static r => r.IsDelivery).DistinctBy(static r => r.Batch.BaseOffset).Count());
+    }
+
+    [Fact]
+    public void Copies_of_records_in_different_codecs_come_in_order_in_one_batch()
+    {
+        using var home = new DelayHome();
+        CompressionType[] codecs = [CompressionType.Lz4, CompressionType.None, CompressionType.Gzip];
+        for (var i = 0; i < codecs.Length; i++)
+        {
+            home.Append(
+                new RecordBatchOptions { Compression = codecs[i] }, ($"{i}", DelayHome.After(10 + i)), ("plain", null));
+        }
+
+        home.Advance(20);
+        var copies = home.Read().Where(static r => r.IsDelivery).ToList();
+        Assert.Equal(["0", "1", "2"], copies.Select(static r => r.Value));
+        Assert.All(copies, r => Assert.Equal(CompressionType.Lz4, r.Batch.Compression));
+    }
+
     [Fact]
     public void A_delayed_record_appears_at_its_instant_once_and_not_before()
     {
@@ -80,6 +114,33 @@ public sealed class DelayScheduleTests
         home.Restart();
         home.Advance(10_000);
         Assert.Equal(["one", "two"], home.Values());
+    }
+
+    [Fact]
+    public void A_segment_that_was_rolled_right_behind_the_last_flush_still_hides_after_a_power_cut()
+    {
+        // What is lost of names and contents differs.
+        for (var luck = 0; luck < 30; luck++)
+        {
+            using var home = new DelayHome(new LogConfig { DelayEnable = true, SegmentBytes = 1_000 });
+            var count = 0;
+            while (Directory.GetFiles(home.LogPath, "*.log").Length == 1)
+            {
+                home.Flush();
+                // The power fails before what the roll leaves behind is flushed.
+                home.Files.Fault = static (operation, path) =>
+                    operation is FileOperation.Flush or FileOperation.FlushAll
+                        ? new IOException($"no flush of {path}")
+                        : null;
+                Xunit.Record.Exception(() => home.Append($"{count++} {new string('x', 100)}", DelayHome.After(60_000)));
+                home.Files.Fault = null;
+            }
+
+            home.Crash(new Random(luck));
+            Assert.Empty(home.Values());
+            home.Advance(60_000);
+            Assert.InRange(home.Values().Distinct().Count(), count - 1, count);
+        }
     }
 
     [Fact]

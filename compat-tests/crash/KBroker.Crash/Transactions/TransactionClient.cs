@@ -28,7 +28,7 @@ internal abstract class TransactionClient : IDisposable
     public bool IsResting => _resting;
 
     /// <summary>What it does, for whoever waits in vain.</summary>
-    public string Doing { get; protected set; } = "";
+    public virtual string Doing { get; protected set; } = "";
 
     /// <summary>The last lines of the client library's log, for who looks for a bug.</summary>
     public IReadOnlyList<string> Log
