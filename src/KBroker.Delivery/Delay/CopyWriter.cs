@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Text;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -8,6 +9,19 @@ using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
 
 namespace KBroker.Delivery.Delay;
+
+/// <summary>What copies of records are.</summary>
+internal enum CopyKind
+{
+    /// <summary>The delivery of hidden records, in their partition.</summary>
+    Delivered,
+
+    /// <summary>Hidden themselves, in their partition: records carried forward, and what the broker notes.</summary>
+    Hidden,
+
+    /// <summary>Ordinary records of another topic.</summary>
+    Foreign,
+}
 
 /// <summary>
 /// Writes copies of delayed records to the end of their partition: the delivery, which consumers see, or a pending
@@ -19,8 +33,8 @@ namespace KBroker.Delivery.Delay;
 /// time as <c>kbroker-deliver-at</c>.
 /// </remarks>
 /// <param name="codecs">For compressed batches.</param>
-/// <param name="isCarried">Whether the copies stay hidden.</param>
-internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDisposable
+/// <param name="kind">What the copies are.</param>
+internal sealed class CopyWriter(CompressionCodecs codecs, CopyKind kind) : IDisposable
 {
     /// <summary>Records of one batch, at most.</summary>
     public const int RecordsMax = 1000;
@@ -28,33 +42,73 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <summary>Bytes of one batch before compression, but for a single larger record.</summary>
     public const int BytesMax = 512 * 1024;
 
-    private readonly RecordBatchBuilder _builder = new(RecordBatchOptions.Default, codecs);
+    /// <summary>Digits and sign of the longest number.</summary>
+    private const int NumberBytesMax = 20;
+
+    private static readonly ReadOnlyMemory<byte> DeliverAtKey = Encoding.UTF8.GetBytes(DeliveryHeaders.DeliverAt);
+    private static readonly ReadOnlyMemory<byte> OriginOffsetKey = Encoding.UTF8.GetBytes(DeliveryHeaders.OriginOffset);
+    private static readonly ReadOnlyMemory<byte> OriginTimestampKey =
+        Encoding.UTF8.GetBytes(DeliveryHeaders.OriginTimestamp);
+
     private readonly List<RecordHeader> _headers = [];
-    private CompressionType _compression;
+    private readonly byte[] _numbers = new byte[3 * NumberBytesMax];
+    private RecordBatchBuilder? _builder;
+    private int _numbersUsed;
 
     /// <summary>Number of records in the batch.</summary>
-    public int Count { get; private set; }
+    public int Count => _builder?.RecordsCount ?? 0;
 
-    /// <summary>Begins a batch.</summary>
-    public void Clear() => Count = 0;
+    /// <summary>Begins a batch anew.</summary>
+    public void Clear()
+    {
+        _builder?.Dispose();
+        _builder = null;
+    }
 
-    /// <summary>Adds the copy of a record, if the batch is not large enough and has its codec; an empty batch takes any
-    /// record.</summary>
+    /// <summary>Adds the copy of a record, unless the batch is large enough; an empty batch takes any record.</summary>
     /// <param name="pending">Which one.</param>
     /// <param name="record">Its bytes: the original, or a carried copy.</param>
-    /// <param name="compression">The codec of the batch that it is from.</param>
+    /// <param name="compression">The codec of the batch that it is from; the first record's is the copies'.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
     /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
     public bool TryAdd(in PendingRecord pending, in Record record, CompressionType compression, long nowMs)
     {
-        if (Count == 0)
-            Begin(compression);
-        else if (compression != _compression || Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax)
+        if (IsFull)
             return false;
-        Add(pending, record, nowMs);
-        Count++;
+        Begin(compression).Append(nowMs, record.Key, record.Value, HeadersOf(pending, record));
         return true;
     }
+
+    /// <summary>As the other one, with headers that the caller chooses.</summary>
+    /// <param name="record">What is copied; its request headers are not.</param>
+    /// <param name="compression">The codec of the batch that it is from; the first record's is the copies'.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    /// <param name="added">Headers that the copy gets.</param>
+    /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
+    public bool TryAdd(
+        in Record record, CompressionType compression, long nowMs, ReadOnlySpan<RecordHeader> added)
+    {
+        if (IsFull)
+            return false;
+        _headers.Clear();
+        foreach (var header in record.Headers)
+        {
+            if (IsUsers(header.KeyUtf8.Span))
+                _headers.Add(header);
+        }
+
+        _headers.AddRange(added);
+        Begin(compression).Append(
+            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+        return true;
+    }
+
+    /// <summary>The timestamp that a record had when a client sent it.</summary>
+    public static RecordHeader OriginTimestamp(in Record record) => new(
+        OriginTimestampKey,
+        record.Headers.TryGetLast(OriginTimestampKey.Span, out var known) && known is not null
+            ? known
+            : Encoding.ASCII.GetBytes(record.Timestamp.ToString(CultureInfo.InvariantCulture)));
 
     /// <summary>Appends the batch, and begins another.</summary>
     /// <param name="partition">Where to.</param>
@@ -62,54 +116,74 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <returns>What became of it.</returns>
     public PartitionAppend Append(Partition partition, long? commandEnd)
     {
-        Count = 0;
-        return partition.AppendAsLeader(
-            new ReadOnlySequence<byte>(_builder.Build()),
-            requiredAcks: -1,
-            new AppendOptions
-            {
-                Origin = AppendOrigin.Delivery,
-                CrcIsChecked = true,
-                CommandEnd = commandEnd,
-            });
+        var built = _builder ?? throw new InvalidOperationException("There is nothing to append.");
+        try
+        {
+            return partition.AppendAsLeader(
+                new ReadOnlySequence<byte>(built.Build()),
+                requiredAcks: -1,
+                new AppendOptions
+                {
+                    Origin = AppendOrigin.Delivery,
+                    CrcIsChecked = true,
+                    CommandEnd = commandEnd,
+                });
+        }
+        finally
+        {
+            Clear();
+        }
     }
 
-    public void Dispose() => _builder.Dispose();
+    public void Dispose() => Clear();
 
-    private static ReadOnlyMemory<byte> Number(long number) =>
-        Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
+    private bool IsFull =>
+        _builder is { } begun && (Count >= RecordsMax || begun.UncompressedBytes >= BytesMax);
 
-    private void Begin(CompressionType compression)
-    {
-        _compression = compression;
-        _builder.Reset(new RecordBatchOptions
+    private static bool IsUsers(ReadOnlySpan<byte> key) =>
+        !DeliveryHeaders.IsRequest(key) && !DeliveryHeaders.IsBrokerWritten(key);
+
+    /// <summary>Many partitions have such a writer, so it holds no buffer between two batches.</summary>
+    private RecordBatchBuilder Begin(CompressionType compression) => _builder ??= new RecordBatchBuilder(
+        new RecordBatchOptions
         {
             Compression = compression,
-            ExtraAttributes = isCarried
-                ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
-                : RecordBatchAttributes.Copying,
-        });
-    }
+            ExtraAttributes = kind switch
+            {
+                CopyKind.Hidden =>
+                    RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden,
+                CopyKind.Delivered => RecordBatchAttributes.Copying,
+                _ => RecordBatchAttributes.None,
+            },
+        },
+        codecs);
 
-    private void Add(in PendingRecord pending, in Record record, long nowMs)
+    private RecordHeaders HeadersOf(in PendingRecord pending, in Record record)
     {
         _headers.Clear();
+        _numbersUsed = 0;
         ReadOnlyMemory<byte>? originTimestamp = null;
         foreach (var header in record.Headers)
         {
             var key = header.KeyUtf8.Span;
-            if (key.SequenceEqual("kbroker-origin-timestamp"u8))
+            if (key.SequenceEqual(OriginTimestampKey.Span))
                 originTimestamp = header.Value;
-            else if (!DeliveryHeaders.IsDelayRequest(key) && !DeliveryHeaders.IsBrokerWritten(key))
+            else if (IsUsers(key))
                 _headers.Add(header);
         }
 
-        if (isCarried)
-            _headers.Add(new RecordHeader(DeliveryHeaders.DeliverAt, Number(pending.DueMs)));
-        _headers.Add(new RecordHeader(DeliveryHeaders.OriginOffset, Number(pending.Origin)));
-        _headers.Add(new RecordHeader(
-            DeliveryHeaders.OriginTimestamp, originTimestamp ?? Number(record.Timestamp)));
-        _builder.Append(
-            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+        if (kind == CopyKind.Hidden)
+            _headers.Add(new RecordHeader(DeliverAtKey, Number(pending.DueMs)));
+        _headers.Add(new RecordHeader(OriginOffsetKey, Number(pending.Origin)));
+        _headers.Add(new RecordHeader(OriginTimestampKey, originTimestamp ?? Number(record.Timestamp)));
+        return RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers));
+    }
+
+    /// <summary>Decimal digits, valid until the next record.</summary>
+    private ReadOnlyMemory<byte> Number(long number)
+    {
+        Utf8Formatter.TryFormat(number, _numbers.AsSpan(_numbersUsed), out var length);
+        _numbersUsed += length;
+        return _numbers.AsMemory(_numbersUsed - length, length);
     }
 }

@@ -1,3 +1,4 @@
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Files;
@@ -24,6 +25,9 @@ internal sealed record DelayParts
     /// <summary>Where they tell what they do.</summary>
     public required ILogger Logger { get; init; }
 
+    /// <summary>Where records go that leave their partition.</summary>
+    public required ITargetTopics Targets { get; init; }
+
     /// <summary>What is counted.</summary>
     public required DelayMetrics Metrics { get; init; }
 
@@ -42,6 +46,12 @@ internal sealed record DelayParts
     /// <summary>After which time they are, if there was any work, ms.</summary>
     public long CheckpointIntervalMs { get; init; } = 30_000;
 
+    /// <summary>
+    /// The least time between two deliveries of a partition that is not behind, ms: where many records are due a
+    /// second, they come in batches, and not one by one.
+    /// </summary>
+    public long GatherMs { get; init; } = 3;
+
     /// <summary>How long to wait after a failure, ms.</summary>
     public long RetryMs { get; init; } = 200;
 
@@ -53,6 +63,9 @@ internal sealed record DelayParts
 
     /// <summary>The time, epoch ms.</summary>
     public long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>The time of the monotonic clock, ms.</summary>
+    public long MonotonicMs => Time.GetTimestamp() / (Time.TimestampFrequency / 1000);
 }
 
 /// <summary>Tells how far a long reading is, every few seconds.</summary>

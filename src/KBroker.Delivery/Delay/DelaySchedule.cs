@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Crashing;
@@ -24,18 +25,24 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private const int Busy = 1;
     private const int Again = 2;
 
+    /// <summary>Who does nothing for so long keeps no batches in memory, ms.</summary>
+    private const long IdleMs = 1000;
+
     private readonly DelayParts _parts;
     private readonly PendingSchedule _pending;
     private readonly OriginReader _origins;
     private readonly FlagFollower _follower;
     private readonly DueDelivery _delivery;
     private readonly CarryForward _carry;
+    private readonly OpenHalves _halves = new();
+    private readonly CheckRound _checks;
     private readonly PendingQueries _queries;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PartitionLog? _log;
     private long _knownEnd;
+    private int _deliveringThread;
     private long _checkpointedWork;
     private long _checkpointMs;
     private int _state;
@@ -48,9 +55,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _parts = parts;
         _pending = new PendingSchedule(parts.Files, () => Partition.Log.Path, parts.NearMax, parts.FarMax);
         _origins = new OriginReader(parts.Codecs);
-        _follower = new FlagFollower(_pending, _origins);
+        _follower = new FlagFollower(
+            _pending, _origins, new HalfFollower(parts, _halves, _pending, _origins));
         _delivery = new DueDelivery(parts, _pending, _origins);
-        _carry = new CarryForward(parts, _pending, _origins);
+        _carry = new CarryForward(parts, _pending, _halves, _origins);
+        _checks = new CheckRound(parts, _halves, _origins);
         _queries = new PendingQueries(_pending, _follower, parts.QueryScanMax);
         _wake = new WakeTask(this);
     }
@@ -62,6 +71,13 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
 
     /// <summary>When the next one is due, epoch ms; -1 for none. As of the last run.</summary>
     public long NextDueMs { get; private set; } = -1;
+
+    /// <summary>Number of open half messages; as of the last run.</summary>
+    public int OpenHalvesCount { get; private set; }
+
+    /// <summary>When the oldest open half message came, ms of the monotonic clock; -1 for none. As of the last run.
+    /// </summary>
+    public long OldestHalfAt { get; private set; } = -1;
 
     /// <summary>Begins to work.</summary>
     public void Start()
@@ -82,8 +98,10 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     /// <inheritdoc/>
     public void OnPartitionChanged()
     {
-        // A topic that opted in and delays nothing pays two reads of memory for an append.
-        if (Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+        // A topic that opted in and delays nothing pays two reads of memory for an append. What the schedule appends
+        // itself it follows without being woken.
+        if ((Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+            && Volatile.Read(ref _deliveringThread) != Environment.CurrentManagedThreadId)
             Wake();
     }
 
@@ -179,12 +197,12 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
             var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            sleepMs = !isReleased
-                ? 0
-                : _delivery.Run(Partition, commandEnd, _parts.NowMs);
+            sleepMs = isReleased ? Deliver(log, commandEnd) : 0;
         }
         while (sleepMs == 0 && _state == Busy);
 
+        if (sleepMs is null or > IdleMs)
+            _origins.Clear();
         Checkpoint(log, isLast: false);
         Publish();
         if (sleepMs == 0)
@@ -193,9 +211,25 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Schedule(delay);
     }
 
+    private long? Deliver(PartitionLog log, long commandEnd)
+    {
+        Volatile.Write(ref _deliveringThread, Environment.CurrentManagedThreadId);
+        try
+        {
+            var delivery = _delivery.Run(Partition, commandEnd, _parts.NowMs);
+            var check = _checks.Run(Partition, log, commandEnd);
+            return delivery is null || check < delivery ? check : delivery;
+        }
+        finally
+        {
+            Volatile.Write(ref _deliveringThread, 0);
+        }
+    }
+
     private void Load(PartitionLog log)
     {
         _log = null;
+        _halves.Clear();
         _origins.Clear();
         log.StartGuard = this;
         var checkpoint = ScheduleCheckpoint.Read(_parts.Files, log.Path, out var problem);
@@ -228,6 +262,12 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _pending.FinishLoading();
         CrashPoint.Reached("delays.loaded");
         _log = log;
+        if (_halves.Count > 0)
+        {
+            _parts.Logger.LogInformation(
+                "{Partition} has {Count} open half messages.", Partition.TopicPartition, _halves.Count);
+        }
+
         if (_pending.Count > 0)
         {
             _parts.Logger.LogInformation(
@@ -278,7 +318,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
         CrashPoint.Reached("delays.checkpoint-ready");
-        new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, _follower.LevelsMark, runs)
+        // Open half messages are in no file: a start reads the log from the first of them on.
+        var from = Math.Min(_follower.SettledTo, _halves.LeastLocation ?? long.MaxValue);
+        new ScheduleCheckpoint(Partition.TopicId, from, end, _follower.LevelsMark, runs)
             .Write(_parts.Files, log.Path);
         CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
@@ -290,6 +332,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         PendingCount = _pending.Count;
         NextDueMs = _pending.NextDueMs ?? -1;
+        OpenHalvesCount = _halves.Count;
+        OldestHalfAt = _halves.OldestAt ?? -1;
     }
 
     private void Schedule(long delayMs)
@@ -345,6 +389,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _origins.Dispose();
             _delivery.Dispose();
             _carry.Dispose();
+            _checks.Dispose();
             _stopped.TrySetResult();
         }
     }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
@@ -16,7 +17,8 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 /// <param name="schedule">What is pending.</param>
 /// <param name="origins">Reads records.</param>
-internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
+/// <param name="halves">Follows half messages and decisions.</param>
+internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins, HalfFollower halves)
 {
     /// <summary>The mark when the list of levels changed while the log was followed.</summary>
     private const long SeveralLists = -1;
@@ -151,20 +153,21 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         else if (batch.Header.IsTransactional)
             TakeTransactional(log, batch);
         else
-            TakeRequests(log, batch, cancelled: null);
+            TakeRequests(log, batch, cancelled: null, isLoading);
     }
 
     private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
         // Originals are in other batches, which may push this one out of the reader.
         List<PendingRecord>? carried = null;
-        foreach (var record in batch.Records)
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
-            if (isCarried)
-                (carried ??= []).Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset));
-            else
+            if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
+            else if (!halves.TakeCopy(log, record, request, isLoading))
+                (carried ??= []).Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset));
         }
 
         foreach (var copy in carried ?? [])
@@ -186,7 +189,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
-                TakeRequests(log, batch, cancelled: null);
+                TakeRequests(log, batch, cancelled: null, isLoading: false);
                 break;
         }
     }
@@ -208,20 +211,35 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 continue;
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
-                TakeRequests(log, batch, one.Cancelled);
+                TakeRequests(log, batch, one.Cancelled, isLoading: false);
             CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
-    private void TakeRequests(PartitionLog log, OriginBatch batch, HashSet<long>? cancelled)
+    private void TakeRequests(
+        PartitionLog log, OriginBatch batch, HashSet<long>? cancelled, bool isLoading)
     {
-        // Cancels read other batches, which may push this one out of the reader.
+        // Cancels and decisions read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
-        foreach (var record in batch.Records)
+        List<HalfDecision>? decisions = null;
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
+            if (request.Half == HalfRequest.Prepare)
+            {
+                halves.Open(log, record, request, isLoading);
+                continue;
+            }
+
+            if (request.Half != HalfRequest.None)
+            {
+                (decisions ??= []).Add(HalfDecision.Of(record, request));
+                continue;
+            }
+
             if (request.Kind == DeliveryRequestKind.Cancel)
             {
                 (cancels ??= []).Add((request.Value, record.Offset));
@@ -236,6 +254,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         CrashPoint.Reached("delays.requests-followed");
+        decisions?.ForEach(d => halves.Decide(log, d, isLoading));
         if (cancels is not null)
             Cancel(log, cancels);
     }
