@@ -4,8 +4,8 @@ using KBroker.Storage;
 namespace KBroker.Delivery.Tests.Delay;
 
 /// <summary>
-/// The list of levels is a config that may change under what is pending: new records go by it at once, pending ones from
-/// the next start on; nothing is delivered twice for it, and every cancel finds its record.
+/// The list of levels is a config that may change under what is pending: new records go by it at once, pending ones
+/// from the next start on; nothing is delivered twice for it, and every cancel finds its record.
 /// </summary>
 public sealed class ChangedLevelTests
 {
