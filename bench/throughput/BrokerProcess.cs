@@ -84,6 +84,15 @@ internal sealed class BrokerProcess : IDisposable
         }
     }
 
+    /// <summary>What the broker has logged so far; whole lines.</summary>
+    internal IEnumerable<string> LogLines()
+    {
+        using var file = new FileStream(LogFile, FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(file);
+        var lines = reader.ReadToEnd().Split('\n');
+        return lines.SkipLast(1);
+    }
+
     internal void EnsureRunning()
     {
         if (_process is not { HasExited: true }) return;

@@ -22,26 +22,31 @@ internal sealed class DirectDriver(Settings settings)
     internal sealed record Load(byte[][][] Frames, int BatchBytes, int RecordsPerBatch);
 
     /// <summary>Builds the frames for a topic.</summary>
-    internal Load Prepare(Uuid topicId, int recordBytes)
+    internal Load Prepare(Uuid topicId, int recordBytes) =>
+        Prepare(topicId, recordBytes, RecordBatchOptions.Default, RecordHeaders.Empty);
+
+    /// <summary>Builds frames of batches with a codec and headers; what is to be compressed repeats itself.</summary>
+    internal Load Prepare(Uuid topicId, int recordBytes, RecordBatchOptions options, RecordHeaders headers)
     {
         var frames = new byte[settings.Connections][][];
         int batchBytes = 0;
         int records = 0;
-        using var builder = new RecordBatchBuilder(RecordBatchOptions.Default);
+        using var builder = new RecordBatchBuilder(options, new CompressionCodecs());
         var random = new Random(7);
         var value = new byte[recordBytes];
-        int most = RecordBatchBuilder.MaxRecordBytes(0, recordBytes);
+        int most = RecordBatchBuilder.MaxRecordBytes(0, recordBytes, headers);
+        var fresh = options.Compression == CompressionType.None ? value : value.AsMemory(0, (recordBytes + 1) / 2);
         for (int connection = 0; connection < frames.Length; connection++)
         {
             frames[connection] = new byte[FramesPerConnection][];
             for (int i = 0; i < FramesPerConnection; i++)
             {
-                builder.Reset(RecordBatchOptions.Default);
+                builder.Reset(options);
                 long now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
                 do
                 {
-                    random.NextBytes(value);
-                    builder.Append(now, null, value);
+                    random.NextBytes(fresh.Span);
+                    builder.Append(now, null, value, headers);
                 }
                 while (builder.UncompressedBytes + most <= settings.BatchBytes);
                 var batch = builder.Build();
@@ -102,6 +107,19 @@ internal sealed class DirectDriver(Settings settings)
             }
         });
     }
+
+    /// <summary>Fetches every partition up to an offset.</summary>
+    internal void Fetch(int port, Topic topic, List<long> ends) => InThreads(topic.Partitions, partition =>
+    {
+        using var connection = new ProtocolConnection(port, settings.FetchBytes + (64 * 1024));
+        for (long offset = 0; offset < ends[partition];)
+        {
+            connection.Send(ProtocolConnection.Frame(FetchRequestAt(topic.Id, partition, offset), FetchVersion));
+            var data = connection.Receive<FetchResponse>(ApiKey.Fetch, FetchVersion).Responses[0].Partitions[0];
+            if (data.ErrorCode != ErrorCode.None) throw new InvalidOperationException($"Fetch: {data.ErrorCode}");
+            Walk(data.Records ?? Records.Empty, ref offset);
+        }
+    });
 
     internal static void InThreads(int count, Action<int> work)
     {

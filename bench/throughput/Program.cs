@@ -1,5 +1,6 @@
 using System.Globalization;
 using KBroker.Throughput;
+using KBroker.Throughput.Delays;
 
 if (args is [RawServer.Mode, var port, var folder])
 {
@@ -44,6 +45,9 @@ try
             return 0;
         case "transactions":
             new TransactionsRun(settings).Run();
+            return 0;
+        case "delays":
+            new DelaysRun(settings).Run();
             return 0;
         case "crossover":
             new CrossoverRun(settings).Run();

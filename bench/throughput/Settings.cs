@@ -18,6 +18,7 @@ internal sealed record Settings
           replay       seconds until the coordinator serves its groups again, beside a plain read of its log
           commits      offset commits per second of 1, 16 and 128 committers
           transactions small and large transactions, idempotent beside plain produce
+          delays       delayed records: memory, delivery, lateness, cost where there are none, fetch, start
           crossover    from which size on a fetch answer is cheaper by sendfile than copied
           sendfile     which system calls carry the bytes of a fetch (needs strace)
           groups       10,000 members of groups: heartbeats, memory; rebalance of 100 members
@@ -38,10 +39,11 @@ internal sealed record Settings
           --answers 20000                 answers of a connection of 16 KB, fewer of larger ones (crossover)
           --sizes 2,4,8,...,256           KB of an answer (crossover)
           --linger-kilobytes 256          what all partitions of a connection get in one linger (partitions)
-          --records 1000000               committed offsets in the log (replay)
+          --records 1000000               committed offsets in the log (replay), pending records (delays)
           --seconds 3                     time of one measurement (commits, acks, transactions)
           --load TEXT                     only the loads whose name has this in it (acks; for partitions 'linger';
-                                          transactions; for groups 'heartbeats' or 'rebalance')
+                                          transactions; for groups 'heartbeats' or 'rebalance'; for delays
+                                          memory, due, lateness, opted-in, fetch, start)
           --members 10000                 members in groups of ten (groups)
           --rounds 3                      rounds; the table holds medians
           --kafka-home DIR                Apache Kafka (else KAFKA_HOME, else ../shared/peers/kafka)

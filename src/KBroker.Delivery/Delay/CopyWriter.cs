@@ -1,5 +1,5 @@
 using System.Buffers;
-using System.Globalization;
+using System.Buffers.Text;
 using System.Runtime.InteropServices;
 using System.Text;
 using KBroker.Cluster.Replication;
@@ -28,31 +28,50 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <summary>Bytes of one batch before compression, but for a single larger record.</summary>
     public const int BytesMax = 512 * 1024;
 
-    private readonly RecordBatchBuilder _builder = new(RecordBatchOptions.Default, codecs);
+    /// <summary>Digits and sign of the longest number.</summary>
+    private const int NumberBytesMax = 20;
+
+    private static readonly ReadOnlyMemory<byte> DeliverAtKey = Encoding.UTF8.GetBytes(DeliveryHeaders.DeliverAt);
+    private static readonly ReadOnlyMemory<byte> OriginOffsetKey = Encoding.UTF8.GetBytes(DeliveryHeaders.OriginOffset);
+    private static readonly ReadOnlyMemory<byte> OriginTimestampKey =
+        Encoding.UTF8.GetBytes(DeliveryHeaders.OriginTimestamp);
+
     private readonly List<RecordHeader> _headers = [];
-    private CompressionType _compression;
+    private readonly byte[] _numbers = new byte[3 * NumberBytesMax];
+    private RecordBatchBuilder? _builder;
+    private int _numbersUsed;
 
     /// <summary>Number of records in the batch.</summary>
-    public int Count { get; private set; }
+    public int Count => _builder?.RecordsCount ?? 0;
 
-    /// <summary>Begins a batch.</summary>
-    public void Clear() => Count = 0;
+    /// <summary>Begins a batch anew.</summary>
+    public void Clear()
+    {
+        _builder?.Dispose();
+        _builder = null;
+    }
 
-    /// <summary>Adds the copy of a record, if the batch is not large enough and has its codec; an empty batch takes any
-    /// record.</summary>
+    /// <summary>Adds the copy of a record, unless the batch is large enough; an empty batch takes any record.</summary>
     /// <param name="pending">Which one.</param>
     /// <param name="record">Its bytes: the original, or a carried copy.</param>
-    /// <param name="compression">The codec of the batch that it is from.</param>
+    /// <param name="compression">The codec of the batch that it is from; the first record's is the copies'.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
     /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
     public bool TryAdd(in PendingRecord pending, in Record record, CompressionType compression, long nowMs)
     {
-        if (Count == 0)
-            Begin(compression);
-        else if (compression != _compression || Count >= RecordsMax || _builder.UncompressedBytes >= BytesMax)
+        if (_builder is { } begun && (Count >= RecordsMax || begun.UncompressedBytes >= BytesMax))
             return false;
-        Add(pending, record, nowMs);
-        Count++;
+        // Many partitions have such a writer, so it holds no buffer between two batches.
+        _builder ??= new RecordBatchBuilder(
+            new RecordBatchOptions
+            {
+                Compression = compression,
+                ExtraAttributes = isCarried
+                    ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
+                    : RecordBatchAttributes.Copying,
+            },
+            codecs);
+        _builder.Append(nowMs, record.Key, record.Value, HeadersOf(pending, record));
         return true;
     }
 
@@ -62,54 +81,53 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <returns>What became of it.</returns>
     public PartitionAppend Append(Partition partition, long? commandEnd)
     {
-        Count = 0;
-        return partition.AppendAsLeader(
-            new ReadOnlySequence<byte>(_builder.Build()),
-            requiredAcks: -1,
-            new AppendOptions
-            {
-                Origin = AppendOrigin.Delivery,
-                CrcIsChecked = true,
-                CommandEnd = commandEnd,
-            });
-    }
-
-    public void Dispose() => _builder.Dispose();
-
-    private static ReadOnlyMemory<byte> Number(long number) =>
-        Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture));
-
-    private void Begin(CompressionType compression)
-    {
-        _compression = compression;
-        _builder.Reset(new RecordBatchOptions
+        var built = _builder ?? throw new InvalidOperationException("There is nothing to append.");
+        try
         {
-            Compression = compression,
-            ExtraAttributes = isCarried
-                ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
-                : RecordBatchAttributes.Copying,
-        });
+            return partition.AppendAsLeader(
+                new ReadOnlySequence<byte>(built.Build()),
+                requiredAcks: -1,
+                new AppendOptions
+                {
+                    Origin = AppendOrigin.Delivery,
+                    CrcIsChecked = true,
+                    CommandEnd = commandEnd,
+                });
+        }
+        finally
+        {
+            Clear();
+        }
     }
 
-    private void Add(in PendingRecord pending, in Record record, long nowMs)
+    public void Dispose() => Clear();
+
+    private RecordHeaders HeadersOf(in PendingRecord pending, in Record record)
     {
         _headers.Clear();
+        _numbersUsed = 0;
         ReadOnlyMemory<byte>? originTimestamp = null;
         foreach (var header in record.Headers)
         {
             var key = header.KeyUtf8.Span;
-            if (key.SequenceEqual("kbroker-origin-timestamp"u8))
+            if (key.SequenceEqual(OriginTimestampKey.Span))
                 originTimestamp = header.Value;
             else if (!DeliveryHeaders.IsDelayRequest(key) && !DeliveryHeaders.IsBrokerWritten(key))
                 _headers.Add(header);
         }
 
         if (isCarried)
-            _headers.Add(new RecordHeader(DeliveryHeaders.DeliverAt, Number(pending.DueMs)));
-        _headers.Add(new RecordHeader(DeliveryHeaders.OriginOffset, Number(pending.Origin)));
-        _headers.Add(new RecordHeader(
-            DeliveryHeaders.OriginTimestamp, originTimestamp ?? Number(record.Timestamp)));
-        _builder.Append(
-            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+            _headers.Add(new RecordHeader(DeliverAtKey, Number(pending.DueMs)));
+        _headers.Add(new RecordHeader(OriginOffsetKey, Number(pending.Origin)));
+        _headers.Add(new RecordHeader(OriginTimestampKey, originTimestamp ?? Number(record.Timestamp)));
+        return RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers));
+    }
+
+    /// <summary>Decimal digits, valid until the next record.</summary>
+    private ReadOnlyMemory<byte> Number(long number)
+    {
+        Utf8Formatter.TryFormat(number, _numbers.AsSpan(_numbersUsed), out var length);
+        _numbersUsed += length;
+        return _numbers.AsMemory(_numbersUsed - length, length);
     }
 }

@@ -42,6 +42,12 @@ internal sealed record DelayParts
     /// <summary>After which time they are, if there was any work, ms.</summary>
     public long CheckpointIntervalMs { get; init; } = 30_000;
 
+    /// <summary>
+    /// The least time between two deliveries of a partition that is not behind, ms: where many records are due a
+    /// second, they come in batches, and not one by one.
+    /// </summary>
+    public long GatherMs { get; init; } = 3;
+
     /// <summary>How long to wait after a failure, ms.</summary>
     public long RetryMs { get; init; } = 200;
 

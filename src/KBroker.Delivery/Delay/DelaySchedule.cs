@@ -24,6 +24,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private const int Busy = 1;
     private const int Again = 2;
 
+    /// <summary>Who does nothing for so long keeps no batches in memory, ms.</summary>
+    private const long IdleMs = 1000;
+
     private readonly DelayParts _parts;
     private readonly PendingSchedule _pending;
     private readonly OriginReader _origins;
@@ -36,6 +39,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PartitionLog? _log;
     private long _knownEnd;
+    private int _deliveringThread;
     private long _checkpointedWork;
     private long _checkpointMs;
     private int _state;
@@ -82,8 +86,10 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     /// <inheritdoc/>
     public void OnPartitionChanged()
     {
-        // A topic that opted in and delays nothing pays two reads of memory for an append.
-        if (Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+        // A topic that opted in and delays nothing pays two reads of memory for an append. What the schedule appends
+        // itself it follows without being woken.
+        if ((Partition.Log.Flagged.FollowedEnd > Volatile.Read(ref _knownEnd) || Partition.Log != _log)
+            && Volatile.Read(ref _deliveringThread) != Environment.CurrentManagedThreadId)
             Wake();
     }
 
@@ -179,18 +185,31 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
             var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            sleepMs = !isReleased
-                ? 0
-                : _delivery.Run(Partition, commandEnd, _parts.NowMs);
+            sleepMs = isReleased ? Deliver(commandEnd, _parts.NowMs) : 0;
         }
         while (sleepMs == 0 && _state == Busy);
 
+        if (sleepMs is null or > IdleMs)
+            _origins.Clear();
         Checkpoint(log, isLast: false);
         Publish();
         if (sleepMs == 0)
             Wake();
         else if (sleepMs is { } delay)
             Schedule(delay);
+    }
+
+    private long? Deliver(long commandEnd, long nowMs)
+    {
+        Volatile.Write(ref _deliveringThread, Environment.CurrentManagedThreadId);
+        try
+        {
+            return _delivery.Run(Partition, commandEnd, nowMs);
+        }
+        finally
+        {
+            Volatile.Write(ref _deliveringThread, 0);
+        }
     }
 
     private void Load(PartitionLog log)

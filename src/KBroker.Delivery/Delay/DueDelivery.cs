@@ -13,8 +13,11 @@ namespace KBroker.Delivery.Delay;
 /// <param name="origins">Reads the records.</param>
 internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
+    private const int TakenLeast = 64;
     private readonly CopyWriter _writer = new(parts.Codecs, isCarried: false);
     private readonly List<PendingRecord> _taken = [];
+    private int _lastCount = CopyWriter.RecordsMax;
+    private long _gatherUntilMs = long.MinValue;
 
     /// <summary>Records delivered so far.</summary>
     public long Delivered { get; private set; }
@@ -31,11 +34,13 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
     {
         if (pending.NextDueMs is not { } due)
             return null;
-        if (due > nowMs)
-            return due - nowMs;
+        var beginMs = Math.Max(due, Math.Min(_gatherUntilMs, nowMs + parts.GatherMs));
+        if (beginMs > nowMs)
+            return beginMs - nowMs;
         _taken.Clear();
         _writer.Clear();
-        pending.TakeDue(nowMs, CopyWriter.RecordsMax, _taken);
+        // As many as fit into a batch, going by the last one.
+        pending.TakeDue(nowMs, Math.Clamp(2 * _lastCount, TakenLeast, CopyWriter.RecordsMax), _taken);
         var written = Fill(partition.Log, nowMs);
         if (written < _taken.Count)
         {
@@ -43,6 +48,7 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
             _taken.RemoveRange(written, _taken.Count - written);
         }
 
+        _lastCount = _writer.Count;
         if (_writer.Count == 0)
             return 0;
         CrashPoint.Reached("delays.delivery-ready");
@@ -51,6 +57,7 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
         {
             CrashPoint.Reached("delays.delivery-appended");
             Delivered += _taken.Count;
+            _gatherUntilMs = pending.NextDueMs <= nowMs ? long.MinValue : nowMs + parts.GatherMs;
             parts.Metrics.Delivered(partition.TopicPartition.Topic, _taken, parts.NowMs);
             return 0;
         }
@@ -69,7 +76,7 @@ internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, Ori
 
     public void Dispose() => _writer.Dispose();
 
-    /// <summary>Puts records into the batch until it is full, or another codec is wanted.</summary>
+    /// <summary>Puts records into the batch until it is full.</summary>
     /// <returns>How many of those that were taken are done with.</returns>
     private int Fill(PartitionLog log, long nowMs)
     {

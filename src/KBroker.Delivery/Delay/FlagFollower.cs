@@ -123,7 +123,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void TakeCopies(OriginBatch batch, bool isCarried)
     {
-        foreach (var record in batch.Records)
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
@@ -174,7 +175,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         // Cancels read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
-        foreach (var record in batch.Records)
+        batch.Rewind();
+        while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))

@@ -5,55 +5,25 @@ using KBroker.Storage;
 namespace KBroker.Delivery.Delay;
 
 /// <summary>A batch that was read from a log, with its records.</summary>
-internal sealed class OriginBatch : IDisposable
+internal sealed class OriginBatch(byte[] pooled, int length, CompressionCodecs codecs) : IDisposable
 {
-    private readonly byte[] _bytes;
-    private readonly RecordBatchReader _reader;
-
-    public OriginBatch(byte[] bytes, int length, CompressionCodecs codecs)
-    {
-        _bytes = bytes;
-        _reader = new RecordBatchReader(bytes.AsMemory(0, length), codecs, int.MaxValue);
-        try
-        {
-            while (_reader.TryRead(out var record))
-                Records.Add(record);
-        }
-        catch
-        {
-            Dispose();
-            throw;
-        }
-    }
+    private readonly RecordBatchReader _reader = new(pooled.AsMemory(0, length), codecs, int.MaxValue);
 
     public ref readonly RecordBatchHeader Header => ref _reader.Header;
 
-    /// <summary>The records, valid until the batch is disposed.</summary>
-    public List<Record> Records { get; } = [];
+    /// <summary>Lets <see cref="TryRead"/> begin with the first record.</summary>
+    public void Rewind() => _reader.Rewind();
+
+    /// <summary>Reads the next record, valid until the batch is disposed.</summary>
+    public bool TryRead(out Record record) => _reader.TryRead(out record);
 
     /// <summary>Finds the record with an offset.</summary>
-    public bool TryFind(long offset, out Record record)
-    {
-        // Without gaps, a record stands where its offset says; compaction leaves gaps.
-        var (low, high) = (0, (int)Math.Min(Records.Count - 1, offset - Header.BaseOffset));
-        while (low < high)
-        {
-            var middle = high - ((high - low) / 2);
-            if (Records[middle].Offset <= offset)
-                low = middle;
-            else
-                high = middle - 1;
-        }
-
-        var isFound = high >= 0 && Records[low].Offset == offset;
-        record = isFound ? Records[low] : default;
-        return isFound;
-    }
+    public bool TryFind(long offset, out Record record) => _reader.TryFind(offset, out record);
 
     public void Dispose()
     {
         _reader.Dispose();
-        ArrayPool<byte>.Shared.Return(_bytes);
+        ArrayPool<byte>.Shared.Return(pooled);
     }
 }
 
@@ -123,12 +93,12 @@ internal sealed class OriginReader(CompressionCodecs codecs) : IDisposable
         using var records = read.Records;
         if (!records.TryGetRegion(out var region))
             return null;
-        Span<byte> bytes = stackalloc byte[RecordBatchLayout.HeaderSize];
-        region.Read(0, bytes);
-        if (!RecordBatchHeader.TryParse(bytes, out var header) || header.BaseOffset > offset)
-            return null;
-        var batch = ArrayPool<byte>.Shared.Rent(header.SizeInBytes);
-        region.Read(0, batch.AsSpan(0, header.SizeInBytes));
-        return new OriginBatch(batch, header.SizeInBytes, codecs);
+        // Asked for one byte, the log answers with one batch.
+        var length = checked((int)region.Length);
+        var batch = ArrayPool<byte>.Shared.Rent(length);
+        region.Read(0, batch.AsSpan(0, length));
+        return RecordBatchHeader.TryParse(batch, out var header) && header.BaseOffset <= offset
+            ? new OriginBatch(batch, header.SizeInBytes, codecs)
+            : null;
     }
 }

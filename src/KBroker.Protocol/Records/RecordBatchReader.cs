@@ -15,10 +15,12 @@ public sealed class RecordBatchReader : IDisposable
 {
     private readonly RecordBatchHeader _header;
     private readonly PooledBuffer? _decompressed;
+    private readonly ReadOnlySequence<byte> _records;
     private ReadOnlySequence<byte> _rest;
     private ReadOnlyMemory<byte> _segment;
     private int _position;
     private int _read;
+    private long _passedDelta = -1;
     private bool _disposed;
 
     /// <summary>Opens a batch, decompressing it where needed. The CRC is not looked at.</summary>
@@ -52,6 +54,7 @@ public sealed class RecordBatchReader : IDisposable
         }
 
         RecordBatchValidator.CheckCount(_header.RecordsCount, (int)Math.Min(int.MaxValue, _rest.Length));
+        _records = _rest;
         _segment = _rest.First;
     }
 
@@ -83,23 +86,55 @@ public sealed class RecordBatchReader : IDisposable
             return false;
         }
 
-        var body = NextBody();
-        RecordFields.Parse(body.Span, out var fields);
-        record = new Record
-        {
-            Offset = _header.BaseOffset + fields.OffsetDelta,
-            Timestamp = _header.TimestampType == TimestampType.LogAppendTime
-                ? _header.MaxTimestamp
-                : _header.BaseTimestamp + fields.TimestampDelta,
-            Sequence = _header.BaseSequence < 0 || fields.OffsetDelta < 0
-                ? -1
-                : RecordBatchHeader.IncrementSequence(_header.BaseSequence, fields.OffsetDelta),
-            Key = Slice(body, fields.KeyStart, fields.KeyLength),
-            Value = Slice(body, fields.ValueStart, fields.ValueLength),
-            Headers = new RecordHeaders(body[fields.HeadersStart..], fields.HeadersCount),
-        };
+        record = Parse(NextBody());
         _read++;
         return true;
+    }
+
+    /// <summary>Lets <see cref="TryRead"/> begin with the first record again.</summary>
+    public void Rewind()
+    {
+        _rest = _records;
+        _segment = _rest.First;
+        (_position, _read, _passedDelta) = (0, 0, -1);
+    }
+
+    /// <summary>Reads the record with an offset. Others are skipped, not looked at; only who asks for offsets in
+    /// descending order makes it begin anew each time.</summary>
+    /// <param name="offset">The offset.</param>
+    /// <param name="record">The record.</param>
+    /// <returns>Whether there is one.</returns>
+    /// <exception cref="InvalidRecordException">A length does not hold.</exception>
+    public bool TryFind(long offset, out Record record)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var wanted = offset - _header.BaseOffset;
+        if (wanted <= _passedDelta)
+            Rewind();
+        while (_read < _header.RecordsCount)
+        {
+            var (rest, segment, start) = (_rest, _segment, _position);
+            var body = NextBody();
+            var position = 1;
+            if (!VarInt.TryRead(body.Span, ref position, out long _)
+                || !VarInt.TryRead(body.Span, ref position, out int delta))
+                throw new InvalidRecordException($"A record of {body.Length} bytes ends before its offset.");
+            if (delta > wanted)
+            {
+                (_rest, _segment, _position) = (rest, segment, start);
+                break;
+            }
+
+            _read++;
+            _passedDelta = delta;
+            if (delta < wanted)
+                continue;
+            record = Parse(body);
+            return true;
+        }
+
+        record = default;
+        return false;
     }
 
     /// <summary>Gives the buffer of a compressed batch back; records read from it die with it.</summary>
@@ -115,6 +150,25 @@ public sealed class RecordBatchReader : IDisposable
         if (length < 0)
             return null;
         return body.Slice(start, length);
+    }
+
+    private Record Parse(ReadOnlyMemory<byte> body)
+    {
+        RecordFields.Parse(body.Span, out var fields);
+        _passedDelta = fields.OffsetDelta;
+        return new Record
+        {
+            Offset = _header.BaseOffset + fields.OffsetDelta,
+            Timestamp = _header.TimestampType == TimestampType.LogAppendTime
+                ? _header.MaxTimestamp
+                : _header.BaseTimestamp + fields.TimestampDelta,
+            Sequence = _header.BaseSequence < 0 || fields.OffsetDelta < 0
+                ? -1
+                : RecordBatchHeader.IncrementSequence(_header.BaseSequence, fields.OffsetDelta),
+            Key = Slice(body, fields.KeyStart, fields.KeyLength),
+            Value = Slice(body, fields.ValueStart, fields.ValueLength),
+            Headers = new RecordHeaders(body[fields.HeadersStart..], fields.HeadersCount),
+        };
     }
 
     /// <summary>The bytes of the next record behind its length, joined where they span segments.</summary>

@@ -39,8 +39,9 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
 
     public DelayHome(
         LogConfig? config = null, int nearMax = 16_384, int farMax = 8_192, long checkpointWork = 50_000,
-        int queryScanMax = 100_000)
+        int queryScanMax = 100_000, long gatherMs = 0)
     {
+        GatherMs = gatherMs;
         Config = config ?? new LogConfig { DelayEnable = true };
         (NearMax, FarMax, CheckpointWork, QueryScanMax) = (nearMax, farMax, checkpointWork, queryScanMax);
         Files = new FaultInjectingFileSystem(new PhysicalFileSystem(), _folder);
@@ -56,6 +57,8 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     public int FarMax { get; }
 
     public long CheckpointWork { get; }
+
+    public long GatherMs { get; }
 
     public int QueryScanMax { get; }
 
@@ -294,6 +297,7 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
             NearMax = NearMax,
             FarMax = FarMax,
             CheckpointWork = CheckpointWork,
+            GatherMs = GatherMs,
             QueryScanMax = QueryScanMax,
             ReleaseTimeout = TimeSpan.Zero,
         });

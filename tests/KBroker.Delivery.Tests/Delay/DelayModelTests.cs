@@ -47,7 +47,8 @@ public sealed class DelayModelTests
             new LogConfig { DelayEnable = true, SegmentBytes = 2_000, FileDeleteDelayMs = 0, RetentionMs = 30_000 },
             nearMax: 8,
             farMax: 8,
-            checkpointWork: 15);
+            checkpointWork: 15,
+            gatherMs: 3);
 
         private readonly SortedDictionary<long, Scheduled> _scheduled = [];
         private readonly Dictionary<long, (long At, List<(long Target, long By)> Cancels)> _open = [];

@@ -8,6 +8,39 @@ namespace KBroker.Delivery.Tests.Delay;
 public sealed class DelayScheduleTests
 {
     [Fact]
+    public void Records_that_are_due_shortly_after_others_are_delivered_in_one_batch()
+    {
+        using var home = new DelayHome(gatherMs: 3);
+        home.Append(
+            RecordBatchOptions.Default,
+            ("first", DelayHome.After(10)), ("second", DelayHome.After(11)), ("third", DelayHome.After(12)));
+        home.Advance(10);
+        Assert.Equal(["first"], home.Values());
+        home.Advance(2);
+        Assert.Equal(["first"], home.Values());
+        home.Advance(1);
+        Assert.Equal(["first", "second", "third"], home.Values());
+        Assert.Equal(2, home.Read().Where(static r => r.IsDelivery).DistinctBy(static r => r.Batch.BaseOffset).Count());
+    }
+
+    [Fact]
+    public void Copies_of_records_in_different_codecs_come_in_order_in_one_batch()
+    {
+        using var home = new DelayHome();
+        CompressionType[] codecs = [CompressionType.Lz4, CompressionType.None, CompressionType.Gzip];
+        for (var i = 0; i < codecs.Length; i++)
+        {
+            home.Append(
+                new RecordBatchOptions { Compression = codecs[i] }, ($"{i}", DelayHome.After(10 + i)), ("plain", null));
+        }
+
+        home.Advance(20);
+        var copies = home.Read().Where(static r => r.IsDelivery).ToList();
+        Assert.Equal(["0", "1", "2"], copies.Select(static r => r.Value));
+        Assert.All(copies, r => Assert.Equal(CompressionType.Lz4, r.Batch.Compression));
+    }
+
+    [Fact]
     public void A_delayed_record_appears_at_its_instant_once_and_not_before()
     {
         using var home = new DelayHome();

@@ -262,6 +262,34 @@ public sealed class RecordBatchTests
     }
 
     [Fact]
+    public void A_reader_finds_records_by_offset_in_any_order_and_not_those_in_gaps()
+    {
+        using var builder = new RecordBatchBuilder(new RecordBatchOptions { BaseOffset = 100 });
+        foreach (var offset in new long[] { 101, 102, 105, 109 })
+            builder.AppendAt(offset, offset, null, Encoding.ASCII.GetBytes($"{offset}"));
+        var bytes = builder.Build().ToArray();
+        foreach (var batch in new[] { new ReadOnlySequence<byte>(bytes), BatchVectors.Fragment(bytes, 66, 70) })
+        {
+            using var reader = new RecordBatchReader(batch, _codecs, MaxBytes);
+            foreach (var offset in new long[] { 105, 101, 102, 102, 109, 100, 103, 109, 110, 105, 99, 101 })
+            {
+                var found = reader.TryFind(offset, out var record);
+                Assert.Equal(offset is 101 or 102 or 105 or 109, found);
+                if (!found)
+                    continue;
+                Assert.Equal(offset, record.Offset);
+                Assert.Equal($"{offset}", Encoding.ASCII.GetString(record.Value!.Value.Span));
+            }
+
+            reader.Rewind();
+            var offsets = new List<long>();
+            while (reader.TryRead(out var record))
+                offsets.Add(record.Offset);
+            Assert.Equal([101, 102, 105, 109], offsets);
+        }
+    }
+
+    [Fact]
     public void Persisted_numbers_are_pinned()
     {
         Assert.Equal("None=0 Gzip=1 Snappy=2 Lz4=3 Zstd=4", Numbers<CompressionType>());
