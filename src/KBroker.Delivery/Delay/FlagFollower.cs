@@ -1,3 +1,4 @@
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
@@ -15,7 +16,8 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 /// <param name="schedule">What is pending.</param>
 /// <param name="origins">Reads records.</param>
-internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
+/// <param name="halves">Follows half messages and decisions.</param>
+internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins, HalfFollower halves)
 {
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
@@ -119,14 +121,14 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
             return;
         if (isCopy)
-            TakeCopies(batch, isHiding);
+            TakeCopies(log, batch, isHiding, isLoading);
         else if (batch.Header.IsTransactional)
             TakeTransactional(log, batch);
         else
-            TakeRequests(log, batch, cancelled: null);
+            TakeRequests(log, batch, cancelled: null, isLoading);
     }
 
-    private void TakeCopies(OriginBatch batch, bool isCarried)
+    private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
         batch.Rewind();
         while (batch.TryRead(out var record))
@@ -134,7 +136,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
-            else
+            else if (!halves.TakeCopy(log, record, request, isLoading))
                 schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
         }
     }
@@ -149,7 +151,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
-                TakeRequests(log, batch, cancelled: null);
+                TakeRequests(log, batch, cancelled: null, isLoading: false);
                 break;
         }
     }
@@ -171,21 +173,35 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 continue;
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
-                TakeRequests(log, batch, one.Cancelled);
+                TakeRequests(log, batch, one.Cancelled, isLoading: false);
             CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
-    private void TakeRequests(PartitionLog log, OriginBatch batch, HashSet<long>? cancelled)
+    private void TakeRequests(
+        PartitionLog log, OriginBatch batch, HashSet<long>? cancelled, bool isLoading)
     {
-        // Cancels read other batches, which may push this one out of the reader.
+        // Cancels and decisions read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
+        List<HalfDecision>? decisions = null;
         batch.Rewind();
         while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
+            if (request.Half == HalfRequest.Prepare)
+            {
+                halves.Open(log, record, request, isLoading);
+                continue;
+            }
+
+            if (request.Half != HalfRequest.None)
+            {
+                (decisions ??= []).Add(HalfDecision.Of(record, request));
+                continue;
+            }
+
             if (request.Kind == DeliveryRequestKind.Cancel)
             {
                 (cancels ??= []).Add((request.Value, record.Offset));
@@ -200,6 +216,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         CrashPoint.Reached("delays.requests-followed");
+        decisions?.ForEach(d => halves.Decide(log, d, isLoading));
         if (cancels is not null)
             Cancel(log, cancels);
     }
