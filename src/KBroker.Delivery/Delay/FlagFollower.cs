@@ -27,6 +27,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
     private IReadOnlyList<long> _levels = [];
+    private readonly HashSet<long> _cancelledElsewhere = [];
+    private bool _isLoading;
 
     /// <summary>All flagged batches below this offset were seen.</summary>
     public long FollowedTo { get; private set; }
@@ -63,6 +65,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         _undecided.Clear();
         _levels = levelsMs;
         LevelsMark = MarkOf(levelsMs);
+        _cancelledElsewhere.Clear();
     }
 
     /// <summary>Reads on up to the end of the log.</summary>
@@ -74,6 +77,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
         UseLevels(log.Config.DelayLevelsMs);
+        _isLoading = isLoading;
         // A log may start within a batch, of which the records behind the start are still there.
         var isStart = FollowedTo <= log.LogStartOffset;
         while (true)
@@ -105,6 +109,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         Decide(log);
+        CancelElsewhere();
     }
 
     /// <summary>What the log says of a delayed record: due time and origin, pending or not any more.</summary>
@@ -261,19 +266,26 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
             if (target < by && !TryCancel(log, target))
-                (elsewhere ??= []).Add(target);
+                _cancelledElsewhere.Add(target);
         }
 
         CrashPoint.Reached("delays.cancels-followed");
-        if (elsewhere is null)
+        // While loading, a copy may stand between a cancel and the marker that let it take effect: still to come.
+        if (!_isLoading)
+            CancelElsewhere();
+    }
+
+    /// <summary>Cancels what was carried forward, or is due by other levels: only the schedule knows when.</summary>
+    private void CancelElsewhere()
+    {
+        if (_cancelledElsewhere.Count == 0)
             return;
-        // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
-        foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
+        foreach (var pending in schedule.ReadAll().Where(p => _cancelledElsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
+        _cancelledElsewhere.Clear();
     }
 
     /// <returns>False when the schedule may have the record at another time than the log says.</returns>

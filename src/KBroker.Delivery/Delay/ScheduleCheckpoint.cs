@@ -14,7 +14,8 @@ namespace KBroker.Delivery.Delay;
 /// Big-endian: int32 magic ("KBDC"), int16 version (1), 16 bytes topic id, int64 offset up to which the log is in the
 /// runs, int64 log end at that moment, int64 mark of the levels, int32 count of runs, for each int64 number, int32
 /// entries, int32 cursor; at the end CRC-32C of all before. Crash behaviour: written under another name and
-/// renamed when its runs are on stable storage, and so is the log up to the log end that it names: a delivery that the runs take for done is never lost.
+/// renamed when its runs are on stable storage, and so is the log up to the log end that it names: a
+/// delivery that the runs take for done is never lost.
 /// </remarks>
 /// <param name="TopicId">The topic that the partition belongs to.</param>
 /// <param name="FollowedTo">All flagged batches below are accounted for.</param>
