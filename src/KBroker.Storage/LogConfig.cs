@@ -106,6 +106,25 @@ public sealed record LogConfig
     /// <summary><c>kbroker.delay.max.ms</c>: the longest delay from now that is accepted, ms.</summary>
     public long DelayMaxMs { get; init; } = long.MaxValue;
 
+    /// <summary><c>kbroker.txn.enable</c>: whether headers of producers may make half messages and decide on them.
+    /// </summary>
+    public bool CheckBackEnable { get; init; }
+
+    /// <summary><c>kbroker.txn.timeout.ms</c>: how long a half message may be undecided before its producer group is
+    /// asked (RocketMQ's transactionTimeOut), ms.</summary>
+    public long CheckBackTimeoutMs { get; init; } = 6_000;
+
+    /// <summary><c>kbroker.txn.check.interval.ms</c>: from one check to the next (RocketMQ's
+    /// transactionCheckInterval), ms.</summary>
+    public long CheckBackIntervalMs { get; init; } = 30_000;
+
+    /// <summary><c>kbroker.txn.check.max</c>: checks of a half message before it is given up (RocketMQ's
+    /// transactionCheckMax).</summary>
+    public int CheckBackMax { get; init; } = 15;
+
+    /// <summary>Whether headers of producers are looked at.</summary>
+    public bool HasRequests => DelayEnable || CheckBackEnable;
+
     /// <summary>1s 5s 10s 30s, 1m to 10m, 20m 30m 1h 2h, in ms.</summary>
     public static IReadOnlyList<long> DefaultDelayLevelsMs { get; } =
     [

@@ -77,6 +77,21 @@ public sealed class PowerCutTests
         }
     }
 
+    [Fact]
+    public void Entries_of_a_transaction_index_that_a_power_cut_left_empty_do_not_survive_a_recovery()
+    {
+        using var storage = new TestStorage(Small);
+        storage.AppendOk(TestStorage.ProducerBatch(7, 0, 0, 3, transactional: true));
+        var marker = TestStorage.Marker(7, ControlRecordType.Abort);
+        Assert.True(storage.Log.AppendAsLeader(new(marker), 0, AppendOptions.Coordinator).IsSuccess);
+        var index = Directory.GetFiles(storage.Root, "*.txnindex", SearchOption.AllDirectories).Single();
+        storage.Crash();
+        File.WriteAllBytes(index, new byte[new FileInfo(index).Length]);
+        storage.Reopen();
+        Assert.Equal(0, Assert.Single(storage.Log.GetAbortedTransactions(0, 4)).FirstOffset);
+        Assert.Equal(34, new FileInfo(index).Length);
+    }
+
     /// <summary>Writes, moves the start, rolls, applies retention, creates and deletes, until the power goes.</summary>
     private static Promised Run(string root, int operation, Random? luck)
     {

@@ -46,6 +46,10 @@ public static class LogConfigs
             DelayEnable = topic.GetBoolean("kbroker.delay.enable") && (policy & CleanupPolicy.Compact) == 0,
             DelayLevelsMs = DelayLevels.Parse(topic.GetString("kbroker.delay.levels") ?? ""),
             DelayMaxMs = topic.GetLong("kbroker.delay.max.ms"),
+            CheckBackEnable = topic.GetBoolean("kbroker.txn.enable") && (policy & CleanupPolicy.Compact) == 0,
+            CheckBackTimeoutMs = topic.GetLong("kbroker.txn.timeout.ms"),
+            CheckBackIntervalMs = topic.GetLong("kbroker.txn.check.interval.ms"),
+            CheckBackMax = topic.GetInt("kbroker.txn.check.max"),
         };
     }
 

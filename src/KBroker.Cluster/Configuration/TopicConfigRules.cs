@@ -20,19 +20,23 @@ public static class TopicConfigRules
 
         CheckCompactionLag(topic);
         CheckTieredStorage(topic);
-        if (values.ContainsKey("kbroker.delay.enable"))
-            CheckDelay(topic);
+        foreach (var name in (string[])["kbroker.delay.enable", "kbroker.txn.enable"])
+        {
+            if (values.ContainsKey(name))
+                CheckHiding(topic, name);
+        }
     }
 
     /// <summary>Compaction drops records by their key, and so would drop what waits for delivery.</summary>
-    private static void CheckDelay(TopicConfigValues topic)
+    private static void CheckHiding(TopicConfigValues topic, string name)
     {
-        if (topic.GetBoolean("kbroker.delay.enable") && topic.GetList("cleanup.policy").Contains("compact"))
+        if (topic.GetBoolean(name) && topic.GetList("cleanup.policy").Contains("compact"))
         {
+            var what = name == "kbroker.delay.enable" ? "delayed records" : "half messages";
             throw new ConfigException(
-                "kbroker.delay.enable=true is not possible with cleanup.policy="
+                $"{name}=true is not possible with cleanup.policy="
                 + string.Join(',', topic.GetList("cleanup.policy"))
-                + ": compaction would drop delayed records. Use cleanup.policy=delete, or another topic.");
+                + $": compaction would drop {what}. Use cleanup.policy=delete, or another topic.");
         }
     }
 

@@ -1,4 +1,5 @@
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol;
 using KBroker.Storage;
 using KBroker.Storage.Crashing;
@@ -15,17 +16,19 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 /// <param name="parts">Clock and log.</param>
 /// <param name="pending">The schedule.</param>
+/// <param name="halves">Half messages, which are carried, too.</param>
 /// <param name="origins">Reads the records.</param>
-internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
+internal sealed class CarryForward(
+    DelayParts parts, PendingSchedule pending, OpenHalves halves, OriginReader origins) : IDisposable
 {
-    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: true);
+    private readonly CopyWriter _writer = new(parts.Codecs, CopyKind.Hidden);
 
     /// <summary>Carries everything that lies below an offset.</summary>
     /// <param name="partition">The partition.</param>
     /// <param name="log">Its log.</param>
     /// <param name="newStartOffset">Where the log is going to start.</param>
-    /// <param name="commandEnd">The commands that the schedule knows of: a copy behind a cancel that it does not know
-    /// would bring the record back.</param>
+    /// <param name="commandEnd">The commands that the schedule knows of: a copy behind a cancel, or a decision, that
+    /// it does not know would bring the record back.</param>
     /// <param name="nowMs">The time, epoch ms.</param>
     /// <returns>Whether all of it is on stable storage at the end of the log; null when the log must be followed first,
     /// and then asked again.</returns>
@@ -49,6 +52,22 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
             carried++;
         }
 
+        foreach (var half in halves.All)
+        {
+            if (half.Location >= newStartOffset
+                || !origins.TryRead(log, half.Location, out var found, out var header))
+                continue;
+            var added = HalfHeaders.Carried(half, found);
+            if (!_writer.TryAdd(found, header.Compression, nowMs, added))
+            {
+                if (Append(partition, commandEnd) is var done and not true)
+                    return done;
+                _writer.TryAdd(found, header.Compression, nowMs, added);
+            }
+
+            carried++;
+        }
+
         if (_writer.Count > 0 && Append(partition, commandEnd) is var last and not true)
             return last;
         // The deletion may begin when the copies, and deliveries of what is deleted, cannot be lost any more.
@@ -58,7 +77,7 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
         CrashPoint.Reached("delays.carry-flushed");
         parts.Metrics.Carried(partition.TopicPartition.Topic, carried);
         parts.Logger.LogInformation(
-            "{Partition}: {Count} delayed records below offset {Start} were carried forward to {End} and behind.",
+            "{Partition}: {Count} hidden records below offset {Start} were carried forward to {End} and behind.",
             partition.TopicPartition,
             carried,
             newStartOffset,
@@ -81,7 +100,7 @@ internal sealed class CarryForward(DelayParts parts, PendingSchedule pending, Or
         }
 
         parts.Logger.LogWarning(
-            "Delayed records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
+            "Hidden records of {Partition} cannot be carried forward, so old segments stay: {Error} {Message}",
             partition.TopicPartition,
             ErrorCodes.Name(appended.Error),
             appended.Message);

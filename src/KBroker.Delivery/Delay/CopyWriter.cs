@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using KBroker.Cluster.Replication;
@@ -8,6 +9,19 @@ using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
 
 namespace KBroker.Delivery.Delay;
+
+/// <summary>What copies of records are.</summary>
+internal enum CopyKind
+{
+    /// <summary>The delivery of hidden records, in their partition.</summary>
+    Delivered,
+
+    /// <summary>Hidden themselves, in their partition: records carried forward, and what the broker notes.</summary>
+    Hidden,
+
+    /// <summary>Ordinary records of another topic.</summary>
+    Foreign,
+}
 
 /// <summary>
 /// Writes copies of delayed records to the end of their partition: the delivery, which consumers see, or a pending
@@ -19,8 +33,8 @@ namespace KBroker.Delivery.Delay;
 /// time as <c>kbroker-deliver-at</c>.
 /// </remarks>
 /// <param name="codecs">For compressed batches.</param>
-/// <param name="isCarried">Whether the copies stay hidden.</param>
-internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDisposable
+/// <param name="kind">What the copies are.</param>
+internal sealed class CopyWriter(CompressionCodecs codecs, CopyKind kind) : IDisposable
 {
     /// <summary>Records of one batch, at most.</summary>
     public const int RecordsMax = 1000;
@@ -59,21 +73,42 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
     /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
     public bool TryAdd(in PendingRecord pending, in Record record, CompressionType compression, long nowMs)
     {
-        if (_builder is { } begun && (Count >= RecordsMax || begun.UncompressedBytes >= BytesMax))
+        if (IsFull)
             return false;
-        // Many partitions have such a writer, so it holds no buffer between two batches.
-        _builder ??= new RecordBatchBuilder(
-            new RecordBatchOptions
-            {
-                Compression = compression,
-                ExtraAttributes = isCarried
-                    ? RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden
-                    : RecordBatchAttributes.Copying,
-            },
-            codecs);
-        _builder.Append(nowMs, record.Key, record.Value, HeadersOf(pending, record));
+        Begin(compression).Append(nowMs, record.Key, record.Value, HeadersOf(pending, record));
         return true;
     }
+
+    /// <summary>As the other one, with headers that the caller chooses.</summary>
+    /// <param name="record">What is copied; its request headers are not.</param>
+    /// <param name="compression">The codec of the batch that it is from; the first record's is the copies'.</param>
+    /// <param name="nowMs">The time, epoch ms.</param>
+    /// <param name="added">Headers that the copy gets.</param>
+    /// <returns>Whether it was added; if not, the batch is to be appended first.</returns>
+    public bool TryAdd(
+        in Record record, CompressionType compression, long nowMs, ReadOnlySpan<RecordHeader> added)
+    {
+        if (IsFull)
+            return false;
+        _headers.Clear();
+        foreach (var header in record.Headers)
+        {
+            if (IsUsers(header.KeyUtf8.Span))
+                _headers.Add(header);
+        }
+
+        _headers.AddRange(added);
+        Begin(compression).Append(
+            nowMs, record.Key, record.Value, RecordHeaders.Create(CollectionsMarshal.AsSpan(_headers)));
+        return true;
+    }
+
+    /// <summary>The timestamp that a record had when a client sent it.</summary>
+    public static RecordHeader OriginTimestamp(in Record record) => new(
+        OriginTimestampKey,
+        record.Headers.TryGetLast(OriginTimestampKey.Span, out var known) && known is not null
+            ? known
+            : Encoding.ASCII.GetBytes(record.Timestamp.ToString(CultureInfo.InvariantCulture)));
 
     /// <summary>Appends the batch, and begins another.</summary>
     /// <param name="partition">Where to.</param>
@@ -102,6 +137,27 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
 
     public void Dispose() => Clear();
 
+    private bool IsFull =>
+        _builder is { } begun && (Count >= RecordsMax || begun.UncompressedBytes >= BytesMax);
+
+    private static bool IsUsers(ReadOnlySpan<byte> key) =>
+        !DeliveryHeaders.IsRequest(key) && !DeliveryHeaders.IsBrokerWritten(key);
+
+    /// <summary>Many partitions have such a writer, so it holds no buffer between two batches.</summary>
+    private RecordBatchBuilder Begin(CompressionType compression) => _builder ??= new RecordBatchBuilder(
+        new RecordBatchOptions
+        {
+            Compression = compression,
+            ExtraAttributes = kind switch
+            {
+                CopyKind.Hidden =>
+                    RecordBatchAttributes.Copying | RecordBatchAttributes.Hiding | RecordBatchAttributes.AllHidden,
+                CopyKind.Delivered => RecordBatchAttributes.Copying,
+                _ => RecordBatchAttributes.None,
+            },
+        },
+        codecs);
+
     private RecordHeaders HeadersOf(in PendingRecord pending, in Record record)
     {
         _headers.Clear();
@@ -112,11 +168,11 @@ internal sealed class CopyWriter(CompressionCodecs codecs, bool isCarried) : IDi
             var key = header.KeyUtf8.Span;
             if (key.SequenceEqual(OriginTimestampKey.Span))
                 originTimestamp = header.Value;
-            else if (!DeliveryHeaders.IsDelayRequest(key) && !DeliveryHeaders.IsBrokerWritten(key))
+            else if (IsUsers(key))
                 _headers.Add(header);
         }
 
-        if (isCarried)
+        if (kind == CopyKind.Hidden)
             _headers.Add(new RecordHeader(DeliverAtKey, Number(pending.DueMs)));
         _headers.Add(new RecordHeader(OriginOffsetKey, Number(pending.Origin)));
         _headers.Add(new RecordHeader(OriginTimestampKey, originTimestamp ?? Number(record.Timestamp)));

@@ -1,3 +1,4 @@
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Files;
@@ -23,6 +24,9 @@ internal sealed record DelayParts
 
     /// <summary>Where they tell what they do.</summary>
     public required ILogger Logger { get; init; }
+
+    /// <summary>Where records go that leave their partition.</summary>
+    public required ITargetTopics Targets { get; init; }
 
     /// <summary>What is counted.</summary>
     public required DelayMetrics Metrics { get; init; }
@@ -59,6 +63,9 @@ internal sealed record DelayParts
 
     /// <summary>The time, epoch ms.</summary>
     public long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>The time of the monotonic clock, ms.</summary>
+    public long MonotonicMs => Time.GetTimestamp() / (Time.TimestampFrequency / 1000);
 }
 
 /// <summary>Tells how far a long reading is, every few seconds.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Crashing;
@@ -33,6 +34,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private readonly FlagFollower _follower;
     private readonly DueDelivery _delivery;
     private readonly CarryForward _carry;
+    private readonly OpenHalves _halves = new();
+    private readonly CheckRound _checks;
     private readonly PendingQueries _queries;
     private readonly ConcurrentQueue<Release> _releases = new();
     private readonly WakeTask _wake;
@@ -52,9 +55,11 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _parts = parts;
         _pending = new PendingSchedule(parts.Files, () => Partition.Log.Path, parts.NearMax, parts.FarMax);
         _origins = new OriginReader(parts.Codecs);
-        _follower = new FlagFollower(_pending, _origins);
+        _follower = new FlagFollower(
+            _pending, _origins, new HalfFollower(parts, _halves, _pending, _origins));
         _delivery = new DueDelivery(parts, _pending, _origins);
-        _carry = new CarryForward(parts, _pending, _origins);
+        _carry = new CarryForward(parts, _pending, _halves, _origins);
+        _checks = new CheckRound(parts, _halves, _origins);
         _queries = new PendingQueries(_pending, _follower, parts.QueryScanMax);
         _wake = new WakeTask(this);
     }
@@ -66,6 +71,13 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
 
     /// <summary>When the next one is due, epoch ms; -1 for none. As of the last run.</summary>
     public long NextDueMs { get; private set; } = -1;
+
+    /// <summary>Number of open half messages; as of the last run.</summary>
+    public int OpenHalvesCount { get; private set; }
+
+    /// <summary>When the oldest open half message came, ms of the monotonic clock; -1 for none. As of the last run.
+    /// </summary>
+    public long OldestHalfAt { get; private set; } = -1;
 
     /// <summary>Begins to work.</summary>
     public void Start()
@@ -185,7 +197,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Volatile.Write(ref _knownEnd, Math.Max(_knownEnd, _follower.FollowedTo));
             var isReleased = _follower.FollowedTo >= commandEnd && RunReleases(log, commandEnd);
             _queries.Answer(log);
-            sleepMs = isReleased ? Deliver(commandEnd, _parts.NowMs) : 0;
+            sleepMs = isReleased ? Deliver(log, commandEnd) : 0;
         }
         while (sleepMs == 0 && _state == Busy);
 
@@ -199,12 +211,14 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             Schedule(delay);
     }
 
-    private long? Deliver(long commandEnd, long nowMs)
+    private long? Deliver(PartitionLog log, long commandEnd)
     {
         Volatile.Write(ref _deliveringThread, Environment.CurrentManagedThreadId);
         try
         {
-            return _delivery.Run(Partition, commandEnd, nowMs);
+            var delivery = _delivery.Run(Partition, commandEnd, _parts.NowMs);
+            var check = _checks.Run(Partition, log, commandEnd);
+            return delivery is null || check < delivery ? check : delivery;
         }
         finally
         {
@@ -215,6 +229,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     private void Load(PartitionLog log)
     {
         _log = null;
+        _halves.Clear();
         _origins.Clear();
         log.StartGuard = this;
         var checkpoint = ScheduleCheckpoint.Read(_parts.Files, log.Path, out var problem);
@@ -245,6 +260,12 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         _pending.FinishLoading();
         CrashPoint.Reached("delays.loaded");
         _log = log;
+        if (_halves.Count > 0)
+        {
+            _parts.Logger.LogInformation(
+                "{Partition} has {Count} open half messages.", Partition.TopicPartition, _halves.Count);
+        }
+
         if (_pending.Count > 0)
         {
             _parts.Logger.LogInformation(
@@ -295,7 +316,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         // The files leave out what was delivered: that must not be lost.
         log.Flush();
         CrashPoint.Reached("delays.checkpoint-ready");
-        new ScheduleCheckpoint(Partition.TopicId, _follower.SettledTo, end, runs).Write(_parts.Files, log.Path);
+        // Open half messages are in no file: a start reads the log from the first of them on.
+        var from = Math.Min(_follower.SettledTo, _halves.LeastLocation ?? long.MaxValue);
+        new ScheduleCheckpoint(Partition.TopicId, from, end, runs).Write(_parts.Files, log.Path);
         CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;
@@ -306,6 +329,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
     {
         PendingCount = _pending.Count;
         NextDueMs = _pending.NextDueMs ?? -1;
+        OpenHalvesCount = _halves.Count;
+        OldestHalfAt = _halves.OldestAt ?? -1;
     }
 
     private void Schedule(long delayMs)
@@ -361,6 +386,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             _origins.Dispose();
             _delivery.Dispose();
             _carry.Dispose();
+            _checks.Dispose();
             _stopped.TrySetResult();
         }
     }

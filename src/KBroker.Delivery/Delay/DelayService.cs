@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using KBroker.Cluster.Metadata;
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Files;
@@ -17,6 +18,9 @@ public sealed record DelayServiceOptions
 
     /// <summary>The partitions of this broker; subscribed to the metadata already.</summary>
     public required PartitionRegistry Partitions { get; init; }
+
+    /// <summary>Creates the topics that check-back needs.</summary>
+    public required IController Controller { get; init; }
 
     /// <summary>Where schedules keep their files.</summary>
     public required IFileSystem Files { get; init; }
@@ -82,8 +86,11 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
             Time = options.Time,
             Codecs = options.Codecs,
             Logger = options.Logger,
+            Targets = new TargetTopics(options.Metadata, options.Partitions, options.Controller, options.Logger),
             Metrics = new DelayMetrics(
-                () => _schedules.Values, () => options.Time.GetUtcNow().ToUnixTimeMilliseconds()),
+                () => _schedules.Values,
+                () => options.Time.GetUtcNow().ToUnixTimeMilliseconds(),
+                () => _parts!.MonotonicMs),
             NearMax = options.MemoryRecords,
             FarMax = Math.Max(1, options.MemoryRecords / 2),
             CheckpointWork = options.CheckpointRecords,
@@ -184,7 +191,7 @@ public sealed class DelayService : IMetadataSubscriber, IAsyncDisposable
     }
 
     /// <summary>Without a flagged batch nothing is pending, whatever a checkpoint says.</summary>
-    private static bool IsWanted(PartitionLog log) => log.Config.DelayEnable || log.Flagged.Any;
+    private static bool IsWanted(PartitionLog log) => log.Config.HasRequests || log.Flagged.Any;
 
     private void CheckClock()
     {

@@ -14,7 +14,7 @@ namespace KBroker.Delivery.Delay;
 internal sealed class DueDelivery(DelayParts parts, PendingSchedule pending, OriginReader origins) : IDisposable
 {
     private const int TakenLeast = 64;
-    private readonly CopyWriter _writer = new(parts.Codecs, isCarried: false);
+    private readonly CopyWriter _writer = new(parts.Codecs, CopyKind.Delivered);
     private readonly List<PendingRecord> _taken = [];
     private int _lastCount = CopyWriter.RecordsMax;
     private long _gatherUntilMs = long.MinValue;

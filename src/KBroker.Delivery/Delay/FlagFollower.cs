@@ -1,3 +1,4 @@
+using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
 using KBroker.Storage;
@@ -15,11 +16,14 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 /// <param name="schedule">What is pending.</param>
 /// <param name="origins">Reads records.</param>
-internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins)
+/// <param name="halves">Follows half messages and decisions.</param>
+internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins, HalfFollower halves)
 {
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
+    private readonly HashSet<long> _cancelledElsewhere = [];
+    private bool _isLoading;
 
     /// <summary>All flagged batches below this offset were seen.</summary>
     public long FollowedTo { get; private set; }
@@ -38,6 +42,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         FollowedTo = offset;
         _undecided.Clear();
+        _cancelledElsewhere.Clear();
     }
 
     /// <summary>Reads on up to the end of the log.</summary>
@@ -48,6 +53,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
+        _isLoading = isLoading;
         // A log may start within a batch, of which the records behind the start are still there.
         var isStart = FollowedTo <= log.LogStartOffset;
         while (true)
@@ -79,6 +85,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         Decide(log);
+        CancelElsewhere();
     }
 
     /// <summary>What the log says of a delayed record: due time and origin, pending or not any more.</summary>
@@ -114,14 +121,14 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         if (origins.ReadBatch(log, Math.Max(flagged.BaseOffset, log.LogStartOffset)) is not { } batch)
             return;
         if (isCopy)
-            TakeCopies(batch, isHiding);
+            TakeCopies(log, batch, isHiding, isLoading);
         else if (batch.Header.IsTransactional)
             TakeTransactional(log, batch);
         else
-            TakeRequests(log, batch, cancelled: null);
+            TakeRequests(log, batch, cancelled: null, isLoading);
     }
 
-    private void TakeCopies(OriginBatch batch, bool isCarried)
+    private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
         batch.Rewind();
         while (batch.TryRead(out var record))
@@ -129,7 +136,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             var request = DeliveryRequest.Parse(record.Headers);
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
-            else
+            else if (!halves.TakeCopy(log, record, request, isLoading))
                 schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
         }
     }
@@ -144,7 +151,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 _undecided.Add(new Undecided(batch.Header.BaseOffset, batch.Header.LastOffset));
                 break;
             case TransactionFate.Committed:
-                TakeRequests(log, batch, cancelled: null);
+                TakeRequests(log, batch, cancelled: null, isLoading: false);
                 break;
         }
     }
@@ -166,21 +173,35 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
                 continue;
             _undecided.RemoveAt(i--);
             if (fate == TransactionFate.Committed)
-                TakeRequests(log, batch, one.Cancelled);
+                TakeRequests(log, batch, one.Cancelled, isLoading: false);
             CrashPoint.Reached("delays.decided", fate == TransactionFate.Committed ? "commit" : "abort");
         }
     }
 
-    private void TakeRequests(PartitionLog log, OriginBatch batch, HashSet<long>? cancelled)
+    private void TakeRequests(
+        PartitionLog log, OriginBatch batch, HashSet<long>? cancelled, bool isLoading)
     {
-        // Cancels read other batches, which may push this one out of the reader.
+        // Cancels and decisions read other batches, which may push this one out of the reader.
         List<(long Target, long By)>? cancels = null;
+        List<HalfDecision>? decisions = null;
         batch.Rewind();
         while (batch.TryRead(out var record))
         {
             var request = DeliveryRequest.Parse(record.Headers);
             if (!request.Hides(record.Timestamp))
                 continue;
+            if (request.Half == HalfRequest.Prepare)
+            {
+                halves.Open(log, record, request, isLoading);
+                continue;
+            }
+
+            if (request.Half != HalfRequest.None)
+            {
+                (decisions ??= []).Add(HalfDecision.Of(record, request));
+                continue;
+            }
+
             if (request.Kind == DeliveryRequestKind.Cancel)
             {
                 (cancels ??= []).Add((request.Value, record.Offset));
@@ -195,25 +216,33 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         CrashPoint.Reached("delays.requests-followed");
+        decisions?.ForEach(d => halves.Decide(log, d, isLoading));
         if (cancels is not null)
             Cancel(log, cancels);
     }
 
     private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
             if (target < by && !TryCancel(log, target))
-                (elsewhere ??= []).Add(target);
+                _cancelledElsewhere.Add(target);
         }
 
         CrashPoint.Reached("delays.cancels-followed");
-        if (elsewhere is null)
+        // While loading, a copy may stand between a cancel and the marker that let it take effect, and is still to come.
+        if (!_isLoading)
+            CancelElsewhere();
+    }
+
+    /// <summary>Cancels what was carried forward, or is due by other levels: only the schedule knows when.</summary>
+    private void CancelElsewhere()
+    {
+        if (_cancelledElsewhere.Count == 0)
             return;
-        // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
-        foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
+        foreach (var pending in schedule.ReadAll().Where(p => _cancelledElsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
+        _cancelledElsewhere.Clear();
     }
 
     /// <returns>False when the schedule may have the record at another time than the log says.</returns>

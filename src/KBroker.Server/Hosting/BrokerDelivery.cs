@@ -27,6 +27,7 @@ internal sealed class BrokerDelivery(
         {
             Metadata = state.Metadata,
             Partitions = state.Partitions,
+            Controller = state.Controller,
             Files = files,
             Timer = state.Delayed.Timer,
             Time = time,

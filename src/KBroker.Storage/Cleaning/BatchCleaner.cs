@@ -2,6 +2,12 @@ using KBroker.Protocol.Records;
 
 namespace KBroker.Storage.Cleaning;
 
+/// <summary>What a log must go on to tell of a producer.</summary>
+/// <param name="WindowOffset">The last offset of the oldest of its last five batches.</param>
+/// <param name="LastOffset">The last offset of its last batch; -1 when it wrote none in this epoch.</param>
+/// <param name="Epoch">Its epoch.</param>
+internal readonly record struct KeptProducer(long WindowOffset, long LastOffset, short Epoch);
+
 /// <summary>Decides what becomes of each batch of a log: it stays as it is, loses records, or goes.</summary>
 /// <param name="map">The newest offsets of the keys of the dirty part.</param>
 /// <param name="records">Takes batches apart.</param>
@@ -10,8 +16,8 @@ namespace KBroker.Storage.Cleaning;
 internal sealed class BatchCleaner(
     OffsetMap map, RecordBatchFilter records, CleanedTransactions transactions, CleaningStats stats)
 {
-    /// <summary>The last data offset (or -1) and epoch of each producer that the log knows.</summary>
-    public required IReadOnlyDictionary<long, (long LastOffset, short Epoch)> Producers { get; init; }
+    /// <summary>What must stay of each producer that the log knows.</summary>
+    public required IReadOnlyDictionary<long, KeptProducer> Producers { get; init; }
 
     /// <summary>A batch that ends right before it is kept, empty if need be: it tells where the log ended.</summary>
     public required long EndOffset { get; init; }
@@ -64,15 +70,22 @@ internal sealed class BatchCleaner(
         header.HasDeleteHorizon && header.BaseTimestamp <= NowMs;
 
     /// <summary>
-    /// Whether a batch tells of a producer what nothing else in the log does: its last sequence, or its epoch.
+    /// Whether a batch tells of a producer what nothing else in the log does: its last sequences, or its epoch. Apache
+    /// Kafka keeps only the last batch; then a producer whose earlier requests were in flight when the broker died
+    /// fails for good. In a transaction that has ended, as all have that are cleaned, no request is in flight.
     /// </summary>
     private bool KeepsProducer(in RecordBatchHeader header)
     {
         if (!header.HasProducerId || !Producers.TryGetValue(header.ProducerId, out var last))
             return false;
-        return last.LastOffset >= 0
-            ? header.LastOffset == last.LastOffset
-            : header.IsControl && header.ProducerEpoch == last.Epoch;
+        if (last.LastOffset >= 0)
+        {
+            return header.LastOffset == last.LastOffset
+                || (header.LastOffset >= last.WindowOffset && header.ProducerEpoch == last.Epoch
+                    && !header.IsControl && !header.IsTransactional);
+        }
+
+        return header.IsControl && header.ProducerEpoch == last.Epoch;
     }
 
     private struct Judge(OffsetMap map, bool isControl, bool dropsAll, bool isPastHorizon) : IRecordFilter

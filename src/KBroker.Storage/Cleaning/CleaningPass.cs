@@ -1,4 +1,5 @@
 using KBroker.Protocol.Records;
+using KBroker.Storage.Producers;
 using KBroker.Storage.Crashing;
 using KBroker.Storage.Segments;
 
@@ -149,12 +150,25 @@ internal sealed class CleaningPass : IDisposable
     private CleanedTransactions Transactions(Action<AbortedTransaction>? onKept = null) =>
         new(_log.State.Context.Codecs, _log.State.Context.MaxDecompressedBytes) { OnKept = onKept };
 
-    private Dictionary<long, (long LastOffset, short Epoch)> ProducersNow()
+    /// <summary>What the log must go on to tell of each producer.</summary>
+    private Dictionary<long, KeptProducer> ProducersNow()
     {
+        var kept = new Dictionary<long, KeptProducer>();
+        var partial = new List<ProducerState>();
         lock (_log.State.Lock)
         {
-            return _log.State.Producers.All.ToDictionary(
-                static p => p.ProducerId, static p => (p.Last.LastOffset, p.Epoch));
+            foreach (var producer in _log.State.Producers.All)
+            {
+                kept[producer.ProducerId] = new KeptProducer(
+                    producer.IsEmpty ? -1 : producer.First.LastOffset, producer.Last.LastOffset, producer.Epoch);
+                if (producer.IsPartial && !producer.IsEmpty)
+                    partial.Add(producer.Copy());
+            }
         }
+
+        // After a start, of most producers only the last batch is known.
+        foreach (var (id, oldest) in ProducerWindowSearch.FindOldest(partial, _log.State.Segments.All))
+            kept[id] = kept[id] with { WindowOffset = oldest };
+        return kept;
     }
 }

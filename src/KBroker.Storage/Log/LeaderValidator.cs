@@ -11,11 +11,11 @@ internal sealed record Refusal(AppendError Error, string Message, IReadOnlyList<
 /// counts,
 /// timestamps, keys, codec. It runs outside the log's lock, and touches only the header of the caller's buffer.
 /// </summary>
-internal sealed class LeaderValidator(TopicPartition partition, LogContext context)
+internal sealed class LeaderValidator(PartitionLog log, TopicPartition partition, LogContext context)
 {
     private const int MaxRecordErrors = 100;
     private const int ShownRecordErrors = 3;
-    private readonly RequestScreen _screen = new(partition, context.Codecs);
+    private readonly RequestScreen _screen = new(partition, context.Codecs, new HalfLookup(log, context.Codecs));
 
     /// <summary>Fills the work with the batches to append.</summary>
     /// <returns>Null when all is well.</returns>
@@ -98,7 +98,7 @@ internal sealed class LeaderValidator(TopicPartition partition, LogContext conte
         if (options.Origin == AppendOrigin.Client)
         {
             flags = RecordBatchAttributes.None;
-            if (config.DelayEnable && summary.RequestHeadersCount > 0)
+            if (config.HasRequests && summary.RequestHeadersCount > 0)
             {
                 var screened = _screen.Run(work, bytes, config, DecompressedBytesMax(config), nowMs);
                 if (screened.Errors is { } errors)

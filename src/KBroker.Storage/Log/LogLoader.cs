@@ -309,7 +309,8 @@ internal sealed class LogLoader(
                 break;
             }
 
-            segment.TransactionIndex.TruncateTo(segment.BaseOffset);
+            // It is written anew from the markers; what a power cut left of it need not be in order.
+            segment.TransactionIndex.Reset();
             var found = new SegmentRecovery(segment, recoveryPoint, config.IndexIntervalBytes)
             {
                 OnBatch = header => epochs.Assign(header.PartitionLeaderEpoch, header.BaseOffset),

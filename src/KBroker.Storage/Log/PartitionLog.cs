@@ -33,7 +33,7 @@ public sealed class PartitionLog
         _state = new LogState(parts);
         _writer = new LogWriter(_state, this);
         _trimmer = new LogTrimmer(_state, _writer);
-        _validator = new LeaderValidator(parts.Partition, parts.Context);
+        _validator = new LeaderValidator(this, parts.Partition, parts.Context);
         _timestamps = new TimestampLookup(
             _state.Segments, parts.Context.Codecs, parts.Context.MaxDecompressedBytes);
         _getLogStartOffset = () => _state.StartOffset;

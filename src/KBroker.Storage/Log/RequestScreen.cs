@@ -17,7 +17,8 @@ internal readonly record struct ScreenedBatch(
 /// </summary>
 /// <param name="partition">For messages.</param>
 /// <param name="codecs">For compressed batches.</param>
-internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs codecs)
+/// <param name="halves">Knows what decisions refer to.</param>
+internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs codecs, HalfLookup halves)
 {
     private const int MaxRecordErrors = 100;
 
@@ -39,7 +40,9 @@ internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs 
             var request = DeliveryRequest.Parse(record.Headers);
             hasBrokerHeaders |= request.HasBrokerHeaders;
             var timestamp = config.MessageTimestampType == TimestampType.LogAppendTime ? nowMs : record.Timestamp;
-            if (Judge(request, timestamp, config, nowMs) is { } problem)
+            var problem = Judge(request, timestamp, config, nowMs)
+                ?? JudgeHalf(request, record.Headers, reader.Header.IsTransactional, config, maxDecompressedBytes);
+            if (problem is not null)
             {
                 errors ??= [];
                 if (errors.Count < MaxRecordErrors)
@@ -50,8 +53,11 @@ internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs 
             if (!request.Hides(timestamp))
                 continue;
             hidden++;
-            if (request.Kind == DeliveryRequestKind.Cancel)
+            if (request.Kind == DeliveryRequestKind.Cancel
+                || request.Half is HalfRequest.Commit or HalfRequest.Rollback)
                 commands++;
+            else if (request.Half == HalfRequest.Prepare)
+                isLate = true;
             else
                 isLate |= request.DueMs(timestamp, config.DelayLevelsMs) > nowMs;
         }
@@ -73,6 +79,8 @@ internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs 
     {
         if (request.Problem is { } problem)
             return problem;
+        if (request.Kind != DeliveryRequestKind.None && !config.DelayEnable)
+            return "delays are not enabled for this topic (kbroker.delay.enable)";
         if (request.Kind is DeliveryRequestKind.None or DeliveryRequestKind.Cancel)
             return null;
         if (timestamp < 0 && request.Kind != DeliveryRequestKind.At && request.Value > 0)
@@ -81,6 +89,25 @@ internal sealed class RequestScreen(TopicPartition partition, CompressionCodecs 
         return due > nowMs && due - nowMs > config.DelayMaxMs
             ? $"the delivery would be {due - nowMs} ms from now, but kbroker.delay.max.ms is {config.DelayMaxMs}"
             : null;
+    }
+
+    private string? JudgeHalf(
+        in DeliveryRequest request, RecordHeaders headers, bool isTransactional, LogConfig config,
+        int maxDecompressedBytes)
+    {
+        if (request.Half == HalfRequest.None)
+            return null;
+        if (!config.CheckBackEnable)
+            return $"{DeliveryHeaders.Transaction}: check-back is not enabled for this topic (kbroker.txn.enable)";
+        if (isTransactional)
+        {
+            return $"{DeliveryHeaders.Transaction} does not go into a Kafka transaction: which of two decisions came "
+                + "first would depend on the ends of their transactions";
+        }
+
+        return request.Half == HalfRequest.Prepare
+            ? null
+            : halves.Problem(request.Reference, DeliveryRequest.GroupOf(headers), maxDecompressedBytes);
     }
 
     private ReadOnlySequence<byte> Strip(AppendWork work, in ReadOnlySequence<byte> batch, int maxDecompressedBytes)

@@ -40,6 +40,69 @@ internal static class ProducerWindowSearch
         state.AddOlder(found);
     }
 
+    /// <summary>
+    /// Where the last five batches of producers begin, of which not all are remembered. One look at the end of the log
+    /// serves all of them.
+    /// </summary>
+    /// <param name="states">The producers, of each of which at least one batch is known; nobody changes them.</param>
+    /// <param name="segments">The log's segments.</param>
+    /// <returns>For each producer the last offset of the oldest of these batches.</returns>
+    public static Dictionary<long, long> FindOldest(IReadOnlyCollection<ProducerState> states, LogSegment[] segments)
+    {
+        var found = states.ToDictionary(static s => s.ProducerId, static s => (State: s, Older: new Queue<long>()));
+        var left = MostBytes;
+        var first = segments.Length;
+        while (first > 0 && left > 0)
+            left -= segments[--first].SizeInBytes;
+        for (var i = first; i < segments.Length && found.Count > 0; i++)
+        {
+            try
+            {
+                // Of a segment that is too large the end alone is looked at.
+                var from = i == first && left < 0 ? segments[i].OffsetIndex.Lookup(NearEnd(segments, i)).Position : 0;
+                Follow(segments[i], from, found);
+            }
+            catch (ObjectDisposedException) when (segments[i].IsClosed)
+            {
+                // Deleted meanwhile.
+            }
+        }
+
+        return found.ToDictionary(
+            static f => f.Key,
+            static f => f.Value.Older.TryPeek(out var oldest) ? oldest : f.Value.State.First.LastOffset);
+    }
+
+    private static long NearEnd(LogSegment[] segments, int index)
+    {
+        var next = index + 1 < segments.Length ? segments[index + 1].BaseOffset : long.MaxValue;
+        return Math.Max(
+            segments[index].BaseOffset, Math.Min(next, segments[index].OffsetIndex.Last.Offset) - NearOffsets);
+    }
+
+    [SkipLocalsInit]
+    private static void Follow(
+        LogSegment segment, int position, Dictionary<long, (ProducerState State, Queue<long> Older)> found)
+    {
+        Span<byte> buffer = stackalloc byte[BatchScanner.LookupBufferBytes];
+        var scanner = new BatchScanner(segment.File.File, position, segment.SizeInBytes, buffer);
+        while (scanner.MoveNext())
+        {
+            var header = scanner.Header;
+            if (!header.HasProducerId || header.IsControl
+                || !found.TryGetValue(header.ProducerId, out var producer)
+                || header.ProducerEpoch != producer.State.Epoch
+                || header.BaseOffset >= producer.State.First.FirstOffset)
+            {
+                continue;
+            }
+
+            producer.Older.Enqueue(header.LastOffset);
+            if (producer.Older.Count > ProducerState.WindowBatches - producer.State.Count)
+                producer.Older.Dequeue();
+        }
+    }
+
     private static List<ProducedBatch> Search(
         ProducerState state, LogSegment segment, long before, int needed, ref int left)
     {

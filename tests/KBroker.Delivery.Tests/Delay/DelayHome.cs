@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text;
 using KBroker.Cluster.Metadata;
 using KBroker.Cluster.Replication;
+using KBroker.Delivery.CheckBack;
 using KBroker.Delivery.Delay;
 using KBroker.Protocol;
 using KBroker.Protocol.Records;
@@ -16,7 +17,8 @@ namespace KBroker.Delivery.Tests.Delay;
 
 /// <summary>One record of the log, as a follower sees it.</summary>
 internal sealed record Logged(
-    long Offset, long Timestamp, string? Value, RecordBatchHeader Batch, DeliveryRequest Request)
+    long Offset, long Timestamp, string? Value, RecordBatchHeader Batch, DeliveryRequest Request,
+    IReadOnlyDictionary<string, string> Headers)
 {
     public bool IsDelivery => (Batch.Attributes & RecordBatchAttributes.Copying) != 0 && !Batch.IsHiding;
 }
@@ -25,7 +27,7 @@ internal sealed record Logged(
 /// A partition with a delay schedule on a real log, whose clock and disk belong to the test. Everything runs on the
 /// test's thread: when a call returns, the schedule has done all there was to do.
 /// </summary>
-internal sealed class DelayHome : IPartitionListener, IDisposable
+internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
 {
     public const long StartMs = 1_700_000_000_000;
     private const int BrokerId = 1;
@@ -35,6 +37,7 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
     private LogManager _logs = null!;
     private SystemTimer _timer = null!;
     private DelayMetrics _metrics = null!;
+    private readonly Dictionary<string, Partition> _others = [];
     private int _epoch;
 
     public DelayHome(
@@ -64,7 +67,14 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
 
     public FaultInjectingFileSystem Files { get; }
 
+    /// <summary>Whether checks have somewhere to go.</summary>
+    public bool CanCreateTopics { get; set; } = true;
+
     public ManualClock Clock { get; private set; } = new(StartMs);
+
+    /// <summary>Called once when the schedule next looks at the clock: behind a look at the log, and before what it
+    /// appends.</summary>
+    public Action? WhenTimeIsAsked { get; set; }
 
     public Partition Partition { get; private set; } = null!;
 
@@ -103,6 +113,46 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
 
     public long Append(string value, (string Key, string Value)? header = null) =>
         Append(RecordBatchOptions.Default, (value, header));
+
+    /// <summary>Appends a record with several headers.</summary>
+    public PartitionAppend TryAppend(
+        string value, RecordBatchOptions? options, params (string Key, string Value)[] headers)
+    {
+        using var builder = new RecordBatchBuilder(options ?? RecordBatchOptions.Default, Codecs);
+        builder.Append(
+            Clock.WallMs,
+            default(ReadOnlyMemory<byte>?),
+            Encoding.UTF8.GetBytes(value),
+            RecordHeaders.Create([.. headers.Select(
+                static h => new RecordHeader(h.Key, Encoding.UTF8.GetBytes(h.Value)))]));
+        return Partition.AppendAsLeader(
+            new ReadOnlySequence<byte>(builder.Build().ToArray()), -1, AppendOptions.Client);
+    }
+
+    /// <summary>Everything in the other topics, in order.</summary>
+    public List<Logged> Others(string topic)
+    {
+        var all = new List<Logged>();
+        if (!_others.TryGetValue(topic, out var partition))
+            return all;
+        for (var next = 0L; next < partition.Log.LogEndOffset;)
+        {
+            using var records = partition.Log.Read(next, 1 << 20, long.MaxValue, true).Records;
+            next = Decode(records.ToArray(), all);
+        }
+
+        return all;
+    }
+
+    /// <inheritdoc/>
+    public Partition? Find(string topic, long key)
+    {
+        if (!CanCreateTopics)
+            return null;
+        if (!_others.TryGetValue(topic, out var partition))
+            _others[topic] = partition = OpenPartition(new TopicPartition(topic, 0), new LogConfig());
+        return partition;
+    }
 
     /// <summary>Ends a transaction.</summary>
     public void Mark(long producerId, bool isCommit)
@@ -243,7 +293,8 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
                     record.Timestamp,
                     record.Value is { } value ? Encoding.UTF8.GetString(value.Span) : null,
                     header,
-                    DeliveryRequest.Parse(record.Headers)));
+                    DeliveryRequest.Parse(record.Headers),
+                    HeadersOf(record.Headers)));
             }
 
             next = header.NextOffset;
@@ -251,6 +302,29 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
         }
 
         return next;
+    }
+
+    private static Dictionary<string, string> HeadersOf(RecordHeaders headers)
+    {
+        var all = new Dictionary<string, string>();
+        foreach (var header in headers)
+            all[header.Key] = Encoding.UTF8.GetString(header.Value.GetValueOrDefault().Span);
+        return all;
+    }
+
+    private Partition OpenPartition(TopicPartition name, LogConfig config)
+    {
+        var partition = new Partition(name, TopicId, _logs.GetOrCreate(name, TopicId, config), BrokerId, this);
+        partition.Update(new PartitionImage
+        {
+            PartitionId = 0,
+            Replicas = [BrokerId],
+            Isr = [BrokerId],
+            Leader = BrokerId,
+            LeaderEpoch = _epoch,
+            PartitionEpoch = _epoch,
+        });
+        return partition;
     }
 
     private void Open()
@@ -268,27 +342,23 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
             RunInline = true,
         });
         _logs.LoadLogs((_, _) => Config, static _ => TopicId);
-        var log = _logs.GetOrCreate(Name, TopicId, Config);
-        Partition = new Partition(Name, TopicId, log, BrokerId, this);
-        Partition.Update(new PartitionImage
-        {
-            PartitionId = 0,
-            Replicas = [BrokerId],
-            Isr = [BrokerId],
-            Leader = BrokerId,
-            LeaderEpoch = _epoch,
-            PartitionEpoch = _epoch++,
-        });
+        _epoch++;
+        var others = _others.Keys.ToList();
+        _others.Clear();
+        foreach (var topic in others)
+            Find(topic, 0);
+        Partition = OpenPartition(Name, Config);
         _timer = new SystemTimer(Clock, new InlineExecutor());
-        _metrics = new DelayMetrics(() => [Schedule], () => Clock.WallMs);
+        _metrics = new DelayMetrics(() => [Schedule], () => Clock.WallMs, () => Clock.NowMs);
         Schedule = new DelaySchedule(Partition, new DelayParts
         {
             Files = Files,
             Timer = _timer,
-            Time = Clock,
+            Time = new AskedClock(this),
             Codecs = Codecs,
             Logger = NullLogger.Instance,
             Metrics = _metrics,
+            Targets = this,
             Executor = new InlineExecutor(),
             NearMax = NearMax,
             FarMax = FarMax,
@@ -298,5 +368,20 @@ internal sealed class DelayHome : IPartitionListener, IDisposable
             ReleaseTimeout = TimeSpan.Zero,
         });
         Schedule.Start();
+    }
+
+    private sealed class AskedClock(DelayHome home) : TimeProvider
+    {
+        public override long TimestampFrequency => home.Clock.TimestampFrequency;
+
+        public override DateTimeOffset GetUtcNow()
+        {
+            var asked = home.WhenTimeIsAsked;
+            home.WhenTimeIsAsked = null;
+            asked?.Invoke();
+            return home.Clock.GetUtcNow();
+        }
+
+        public override long GetTimestamp() => home.Clock.GetTimestamp();
     }
 }

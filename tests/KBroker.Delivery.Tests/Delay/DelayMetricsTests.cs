@@ -1,4 +1,3 @@
-using System.Diagnostics.Metrics;
 using KBroker.Delivery.Delay;
 
 namespace KBroker.Delivery.Tests.Delay;
@@ -11,8 +10,8 @@ public sealed class DelayMetricsTests
     {
         using var one = new DelayHome();
         using var other = new DelayHome();
-        using var metrics = new DelayMetrics(() => [one.Schedule, other.Schedule], () => one.Clock.WallMs);
-        using var seen = new Listener(metrics);
+        using var metrics = new DelayMetrics(() => [one.Schedule, other.Schedule], () => one.Clock.WallMs, () => 0);
+        using var seen = new MetricsListener(metrics, "delay.");
         Assert.Equal(["delay.pending/later = 0"], seen.Observe());
         one.Append("a", DelayHome.After(3000));
         other.Append("b", DelayHome.After(2000));
@@ -28,7 +27,7 @@ public sealed class DelayMetricsTests
     public void Lateness_counts_from_when_a_record_was_due_to_its_delivery()
     {
         using var home = new DelayHome();
-        using var seen = new Listener(home.Metrics);
+        using var seen = new MetricsListener(home.Metrics, "delay.");
         home.Append("in time", DelayHome.After(1000));
         home.Advance(1000);
         Assert.Equal(["delay.delivered/later = 1", "delay.lateness/later = 0"], seen.Recorded());
@@ -51,52 +50,10 @@ public sealed class DelayMetricsTests
     public void What_is_carried_forward_is_counted()
     {
         using var home = new DelayHome();
-        using var seen = new Listener(home.Metrics);
+        using var seen = new MetricsListener(home.Metrics, "delay.");
         home.Append("kept", DelayHome.After(1000));
         home.Append("plain");
         home.Partition.DeleteRecords(-1, out _);
         Assert.Equal(["delay.carried/later = 1"], seen.Recorded());
-    }
-
-    private sealed class Listener : IDisposable
-    {
-        private readonly MeterListener _listener = new();
-        private readonly List<string> _recorded = [];
-
-        public Listener(DelayMetrics metrics)
-        {
-            _listener.InstrumentPublished = (instrument, self) =>
-            {
-                if (metrics.Owns(instrument.Meter))
-                    self.EnableMeasurementEvents(instrument);
-            };
-            _listener.SetMeasurementEventCallback<long>((i, value, tags, _) => Note(i, value, tags));
-            _listener.SetMeasurementEventCallback<double>((i, value, tags, _) => Note(i, value, tags));
-            _listener.Start();
-        }
-
-        /// <summary>What the gauges show, by name.</summary>
-        public List<string> Observe()
-        {
-            _recorded.Clear();
-            _listener.RecordObservableInstruments();
-            return Recorded();
-        }
-
-        /// <summary>What was recorded since the last look.</summary>
-        public List<string> Recorded()
-        {
-            var recorded = _recorded.ToList();
-            _recorded.Clear();
-            return [.. recorded.Order(StringComparer.Ordinal)];
-        }
-
-        public void Dispose() => _listener.Dispose();
-
-        private void Note<T>(Instrument instrument, T value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
-        {
-            Assert.Equal("topic", tags[0].Key);
-            _recorded.Add(FormattableString.Invariant($"{instrument.Name}/{tags[0].Value} = {value}"));
-        }
     }
 }

@@ -40,14 +40,68 @@ public sealed class DeliveryRequestTests
     [InlineData("kbroker-delay-ms", null)]
     [InlineData("kbroker-deliver-at", "2030-01-31")]
     [InlineData("kbroker-cancel", "-1")]
-    [InlineData("kbroker-txn", "prepare")]
-    public void What_is_no_number_names_header_and_value(string header, string? value)
+    [InlineData("kbroker-txn", "Prepare")]
+    [InlineData("kbroker-txn", null)]
+    [InlineData("kbroker-producer-group", "a/b")]
+    [InlineData("kbroker-producer-group", "")]
+    [InlineData("kbroker-check-after-ms", "soon")]
+    public void What_cannot_be_read_names_header_and_value(string header, string? value)
     {
         var request = Parse((header, value));
         Assert.Equal(DeliveryRequestKind.Invalid, request.Kind);
         Assert.Contains(header, request.Problem, StringComparison.Ordinal);
-        Assert.Contains(header == "kbroker-txn" ? "not enabled" : value is null ? "null" : $"'{value}'",
-            request.Problem, StringComparison.Ordinal);
+        Assert.Contains(value is null ? "null" : $"'{value}'", request.Problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_half_message_may_have_a_delay_and_a_first_check()
+    {
+        var request = Parse(
+            ("kbroker-txn", "prepare"), ("kbroker-producer-group", "pay"), ("kbroker-delay-ms", "7"),
+            ("kbroker-check-after-ms", "3"));
+        Assert.Null(request.Problem);
+        Assert.Equal(
+            (HalfRequest.Prepare, DeliveryRequestKind.After, 3L), (request.Half, request.Kind, request.CheckAfterMs));
+        Assert.True(request.Hides(100));
+        Assert.Equal(107, request.DueMs(100, Levels));
+    }
+
+    [Theory]
+    [InlineData("commit", HalfRequest.Commit)]
+    [InlineData("rollback", HalfRequest.Rollback)]
+    public void A_decision_names_its_half_message(string text, HalfRequest half)
+    {
+        var request = Parse(("kbroker-ref", "12"), ("kbroker-txn", text));
+        Assert.Null(request.Problem);
+        Assert.Equal((half, 12L), (request.Half, request.Reference));
+        Assert.True(request.Hides(100));
+    }
+
+    [Theory]
+    [InlineData("prepare", null, null, "needs kbroker-producer-group")]
+    [InlineData("commit", null, null, "needs kbroker-ref")]
+    [InlineData("commit", "kbroker-ref", "-1", "needs kbroker-ref")]
+    [InlineData("rollback", "kbroker-delay-ms", "1", "goes with the half message")]
+    [InlineData("commit", "kbroker-check-after-ms", "1", "is for half messages")]
+    [InlineData("prepare", "kbroker-cancel", "1", "exclude each other")]
+    [InlineData("prepare", "kbroker-txn", "prepare", "given twice")]
+    public void Headers_that_do_not_go_together_are_refused(
+        string transaction, string? header, string? value, string problem)
+    {
+        var request = header is null
+            ? Parse(("kbroker-txn", transaction))
+            : Parse(("kbroker-txn", transaction), (header, value));
+        Assert.Equal(DeliveryRequestKind.Invalid, request.Kind);
+        Assert.Contains(problem, request.Problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Headers_of_others_mean_nothing_without_a_transaction()
+    {
+        var request = Parse(("kbroker-ref", "orders/0/7"), ("kbroker-producer-group", "pay"));
+        Assert.Equal((DeliveryRequestKind.None, HalfRequest.None), (request.Kind, request.Half));
+        Assert.Null(request.Problem);
+        Assert.False(request.Hides(100));
     }
 
     [Fact]
