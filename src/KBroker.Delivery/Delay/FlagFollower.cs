@@ -230,7 +230,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         CrashPoint.Reached("delays.cancels-followed");
-        // While loading, a copy may stand between a cancel and the marker that let it take effect, and is still to come.
+        // While loading, a copy may stand between a cancel and the marker that let it take effect: still to come.
         if (!_isLoading)
             CancelElsewhere();
     }
