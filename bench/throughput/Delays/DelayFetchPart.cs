@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using KBroker.Protocol.Records;
 
 namespace KBroker.Throughput.Delays;
