@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 using BenchmarkDotNet.Attributes;
-using KBroker.Benchmarks.Storage;
+using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Log;
@@ -24,7 +24,6 @@ public class ScreenBenchmarks
     private readonly AppendWork _work = new();
     private ReadOnlySequence<byte> _batch;
     private RequestScreen _screen = null!;
-    private StorageSample _storage = null!;
 
     /// <summary>The header that each record has.</summary>
     [Params("none", "other", "delay-ms", "deliver-at")]
@@ -45,13 +44,9 @@ public class ScreenBenchmarks
         for (var i = 0; i < RecordsCount; i++)
             builder.Append(NowMs, null, (ReadOnlyMemory<byte>?)new byte[100], headers);
         _batch = new ReadOnlySequence<byte>(builder.Build().ToArray());
-        _storage = new StorageSample();
-        _screen = new RequestScreen(
-            new TopicPartition("bench", 0), _codecs, new HalfLookup(_storage.Log, _codecs));
+        // No record is a decision, which alone looks for a half message.
+        _screen = new RequestScreen(new TopicPartition("bench", 0), _codecs, halves: null!);
     }
-
-    [GlobalCleanup]
-    public void Cleanup() => _storage.Dispose();
 
     [Benchmark(Baseline = true)]
     public long Walk() => RecordBatchValidator.Validate(_batch, _codecs, BytesMax).RequestHeadersCount;
