@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Text;
 using BenchmarkDotNet.Attributes;
-using KBroker.Protocol;
 using KBroker.Protocol.Records;
 using KBroker.Storage;
 using KBroker.Storage.Log;
