@@ -22,6 +22,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
+    private bool _isFirst;
 
     /// <summary>All flagged batches below this offset were seen.</summary>
     public long FollowedTo { get; private set; }
@@ -39,6 +40,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     public void Reset(long offset)
     {
         FollowedTo = offset;
+        _isFirst = true;
         _undecided.Clear();
     }
 
@@ -50,8 +52,10 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
-        // A log may start within a batch, of which the records behind the start are still there.
-        var isStart = FollowedTo <= log.LogStartOffset;
+        // A log may start within a batch, of which the records behind the start are still there; and a reading may
+        // begin with an open half message in the middle of one.
+        var isStart = _isFirst || FollowedTo <= log.LogStartOffset;
+        _isFirst = false;
         while (true)
         {
             var end = Math.Max(log.LogEndOffset, log.Flagged.FollowedEnd);
