@@ -22,6 +22,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
+    private readonly HashSet<long> _cancelledElsewhere = [];
+    private bool _isLoading;
     private bool _isFirst;
 
     /// <summary>All flagged batches below this offset were seen.</summary>
@@ -42,6 +44,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         FollowedTo = offset;
         _isFirst = true;
         _undecided.Clear();
+        _cancelledElsewhere.Clear();
     }
 
     /// <summary>Reads on up to the end of the log.</summary>
@@ -52,6 +55,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
+        _isLoading = isLoading;
         // A log may start within a batch, of which the records behind the start are still there; and a reading may
         // begin with an open half message in the middle of one.
         var isStart = _isFirst || FollowedTo <= log.LogStartOffset;
@@ -85,6 +89,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         }
 
         Decide(log);
+        CancelElsewhere();
     }
 
     /// <summary>What the log says of a delayed record: due time and origin, pending or not any more.</summary>
@@ -222,19 +227,26 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void Cancel(PartitionLog log, List<(long Target, long By)> cancels)
     {
-        HashSet<long>? elsewhere = null;
         foreach (var (target, by) in cancels)
         {
             if (target < by && !TryCancel(log, target))
-                (elsewhere ??= []).Add(target);
+                _cancelledElsewhere.Add(target);
         }
 
         CrashPoint.Reached("delays.cancels-followed");
-        if (elsewhere is null)
+        // While loading, a copy may stand between a cancel and the marker that let it take effect: still to come.
+        if (!_isLoading)
+            CancelElsewhere();
+    }
+
+    /// <summary>Cancels what was carried forward, or is due by other levels: only the schedule knows when.</summary>
+    private void CancelElsewhere()
+    {
+        if (_cancelledElsewhere.Count == 0)
             return;
-        // Carried forward, if they are pending at all, or due by other levels: only the schedule knows when.
-        foreach (var pending in schedule.ReadAll().Where(p => elsewhere.Contains(p.Origin)).ToList())
+        foreach (var pending in schedule.ReadAll().Where(p => _cancelledElsewhere.Contains(p.Origin)).ToList())
             schedule.Cancel(pending);
+        _cancelledElsewhere.Clear();
     }
 
     /// <returns>False when the schedule may have the record at another time than the log says.</returns>

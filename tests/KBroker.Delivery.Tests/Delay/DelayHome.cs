@@ -72,6 +72,10 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
 
     public ManualClock Clock { get; private set; } = new(StartMs);
 
+    /// <summary>Called once when the schedule next looks at the clock: behind a look at the log, and before what it
+    /// appends.</summary>
+    public Action? WhenTimeIsAsked { get; set; }
+
     public Partition Partition { get; private set; } = null!;
 
     public DelaySchedule Schedule { get; private set; } = null!;
@@ -350,7 +354,7 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
         {
             Files = Files,
             Timer = _timer,
-            Time = Clock,
+            Time = new AskedClock(this),
             Codecs = Codecs,
             Logger = NullLogger.Instance,
             Metrics = _metrics,
@@ -364,5 +368,20 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
             ReleaseTimeout = TimeSpan.Zero,
         });
         Schedule.Start();
+    }
+
+    private sealed class AskedClock(DelayHome home) : TimeProvider
+    {
+        public override long TimestampFrequency => home.Clock.TimestampFrequency;
+
+        public override DateTimeOffset GetUtcNow()
+        {
+            var asked = home.WhenTimeIsAsked;
+            home.WhenTimeIsAsked = null;
+            asked?.Invoke();
+            return home.Clock.GetUtcNow();
+        }
+
+        public override long GetTimestamp() => home.Clock.GetTimestamp();
     }
 }

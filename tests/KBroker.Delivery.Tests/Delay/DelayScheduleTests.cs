@@ -294,6 +294,65 @@ public sealed class DelayScheduleTests
     }
 
     [Fact]
+    public void A_cancel_that_comes_while_its_record_is_carried_forward_holds()
+    {
+        using var home = new DelayHome(new LogConfig { DelayEnable = true, SegmentBytes = 200 });
+        var one = home.Append("one", DelayHome.After(60_000));
+        home.Append("two", DelayHome.After(60_000));
+        home.WhenTimeIsAsked = () => home.Append("", DelayHome.Cancel(one));
+        Assert.Equal(KBroker.Protocol.ErrorCode.None, home.Partition.DeleteRecords(-1, out _));
+        Assert.Null(home.WhenTimeIsAsked);
+        home.Advance(60_000);
+        Assert.Equal(["two"], home.Values());
+        home.Crash();
+        Assert.Equal(["two"], home.Values());
+    }
+
+    [Fact]
+    public void A_cancel_whose_record_was_carried_forward_before_its_commit_holds_after_a_crash()
+    {
+        using var home = new DelayHome();
+        var one = home.Append("one", DelayHome.After(60_000));
+        home.Append("now");
+        var cancel = home.Append(
+            RecordBatchOptions.Default with
+            {
+                ProducerId = 5, ProducerEpoch = 0, BaseSequence = 0, IsTransactional = true,
+            },
+            ("", DelayHome.Cancel(one)));
+        Assert.Equal(KBroker.Protocol.ErrorCode.None, home.Partition.DeleteRecords(cancel, out _));
+        Assert.Equal(1, home.Schedule.PendingCount);
+        home.Mark(5, isCommit: true);
+        Assert.Equal(0, home.Schedule.PendingCount);
+        home.Crash();
+        Assert.Equal(0, home.Schedule.PendingCount);
+        home.Advance(60_000);
+        Assert.Empty(home.Values());
+    }
+
+    [Fact]
+    public void A_cancel_whose_transaction_commits_after_a_start_while_its_record_is_delivered_holds()
+    {
+        using var home = new DelayHome();
+        var one = home.Append("one", DelayHome.After(1000));
+        home.Append(
+            RecordBatchOptions.Default with
+            {
+                ProducerId = 5,
+                ProducerEpoch = 0,
+                BaseSequence = 0,
+                IsTransactional = true,
+            },
+            ("", DelayHome.Cancel(one)));
+        home.Crash();
+        home.WhenTimeIsAsked = () => home.Mark(5, isCommit: true);
+        home.Advance(1000);
+        Assert.Null(home.WhenTimeIsAsked);
+        Assert.Empty(home.Values());
+        Assert.Equal(0, home.Schedule.PendingCount);
+    }
+
+    [Fact]
     public void DeleteRecords_carries_what_is_pending_forward()
     {
         using var home = new DelayHome();

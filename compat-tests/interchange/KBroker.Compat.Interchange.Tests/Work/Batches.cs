@@ -42,6 +42,24 @@ internal sealed class Batches(int seed) : IDisposable
     public byte[] Of(long timestamp, params (string? Key, string? Value)[] records) =>
         Of(RecordBatchOptions.Default, timestamp, records);
 
+    /// <summary>Records with values, some of which have a header.</summary>
+    public byte[] WithHeaders(
+        RecordBatchOptions options,
+        long timestamp,
+        params (string Value, (string Name, string Value)? Header)[] records)
+    {
+        using var builder = Builder(options);
+        foreach (var (value, header) in records)
+        {
+            var headers = header is { } h
+                ? RecordHeaders.Create(new RecordHeader(h.Name, Utf8(h.Value)))
+                : RecordHeaders.Empty;
+            builder.Append(timestamp, null, Utf8(value), headers);
+        }
+
+        return builder.Build().ToArray();
+    }
+
     private static ReadOnlyMemory<byte> Utf8(string text) => Encoding.UTF8.GetBytes(text);
 
     private static RecordHeaders Headers(int i) => (i % 6) switch

@@ -33,12 +33,20 @@ internal sealed class Producer(string? transactionalId, Batches batches)
         IsOpen = false;
     }
 
-    public async Task<long> SendAsync(
+    public Task<long> SendAsync(
         Commands commands, Topic topic, int partition, CompressionType codec,
-        params (string? Key, string? Value)[] records)
+        params (string? Key, string? Value)[] records) =>
+        SendAsync(
+            commands, topic, partition, codec, records.Length,
+            (options, timestamp) => batches.Of(options, timestamp, records));
+
+    /// <summary>Sends a batch that somebody else makes.</summary>
+    public async Task<long> SendAsync(
+        Commands commands, Topic topic, int partition, CompressionType codec, int count,
+        Func<RecordBatchOptions, long, byte[]> build)
     {
         var sequence = _sequences.GetValueOrDefault((topic.Name, partition));
-        var batch = batches.Of(
+        var batch = build(
             new RecordBatchOptions
             {
                 Compression = codec,
@@ -48,11 +56,11 @@ internal sealed class Producer(string? transactionalId, Batches batches)
                 IsTransactional = transactionalId is not null,
             },
             // Producer state expires by the records' timestamps, so these must be of today.
-            TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds(), records);
+            TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds());
         if (transactionalId is not null && !commands.AddsPartitionsWhenProducing)
             await AddPartitionAsync(commands, topic, partition);
         var offset = await commands.ProduceAsync(topic, partition, batch, transactionalId);
-        _sequences[(topic.Name, partition)] = sequence + records.Length;
+        _sequences[(topic.Name, partition)] = sequence + count;
         _last[(topic.Name, partition)] = (batch, offset);
         IsOpen = transactionalId is not null;
         return offset;
