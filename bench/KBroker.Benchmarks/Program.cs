@@ -1,5 +1,6 @@
 using System.Reflection;
 using BenchmarkDotNet.Running;
+using KBroker.Benchmarks.Delivery;
 using KBroker.Benchmarks.Groups;
 using KBroker.Benchmarks.Storage;
 
@@ -7,6 +8,10 @@ if (args is [CompactionRun.Mode, ..])
     CompactionRun.Run(args);
 else if (args is [IdempotenceRun.Mode])
     IdempotenceRun.Run();
+else if (args is [OptedInRun.Mode])
+    OptedInRun.Run();
+else if (args is [PendingMemoryRun.Mode])
+    PendingMemoryRun.Run();
 else if (args is [ClassicMembersRun.Mode])
     ClassicMembersRun.Run();
 else

@@ -69,18 +69,42 @@ internal sealed record DelayParts
 }
 
 /// <summary>Tells how far a long reading is, every few seconds.</summary>
-internal sealed class LoadProgress(DelayParts parts, TopicPartition partition, long endOffset)
+internal sealed class LoadProgress(
+    TimeProvider time, ILogger logger, TopicPartition partition, long endOffset)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
-    private long _last = parts.Time.GetTimestamp();
+    private long _last = time.GetTimestamp();
 
     /// <summary>Notes how far it is.</summary>
     public void Report(long offset)
     {
-        if (parts.Time.GetElapsedTime(_last) < Interval)
-            return;
-        _last = parts.Time.GetTimestamp();
-        parts.Logger.LogInformation(
-            "Looking for delayed records of {Partition}: at offset {Offset} of {End}.", partition, offset, endOffset);
+        if (IsTime())
+        {
+            logger.LogInformation(
+                "Looking for delayed records of {Partition}: at offset {Offset} of {End}.",
+                partition,
+                offset,
+                endOffset);
+        }
+    }
+
+    /// <summary>Notes how many of those that the files have were counted.</summary>
+    public void ReportCounted(long count)
+    {
+        if (IsTime())
+        {
+            logger.LogInformation(
+                "Looking for delayed records of {Partition}: {Count} so far in the schedule's files.",
+                partition,
+                count);
+        }
+    }
+
+    private bool IsTime()
+    {
+        if (time.GetElapsedTime(_last) < Interval)
+            return false;
+        _last = time.GetTimestamp();
+        return true;
     }
 }

@@ -255,9 +255,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         var began = _parts.Time.GetTimestamp();
         _pending.BeginLoading(checkpoint?.Runs ?? []);
         _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset);
-        var progress = new LoadProgress(_parts, Partition.TopicPartition, log.LogEndOffset);
+        var progress = new LoadProgress(_parts.Time, _parts.Logger, Partition.TopicPartition, log.LogEndOffset);
         _follower.Follow(log, isLoading: true, progress.Report);
-        _pending.FinishLoading();
+        _pending.FinishLoading(progress.ReportCounted);
         CrashPoint.Reached("delays.loaded");
         _log = log;
         if (_halves.Count > 0)

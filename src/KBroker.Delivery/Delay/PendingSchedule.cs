@@ -13,6 +13,7 @@ namespace KBroker.Delivery.Delay;
 /// </remarks>
 internal sealed class PendingSchedule
 {
+    private const int EntriesOfProgress = 65_536;
     private readonly int _nearMax;
     private readonly PendingHeap _near = new();
     private readonly FarSchedule _far;
@@ -65,9 +66,18 @@ internal sealed class PendingSchedule
     }
 
     /// <summary>Ends the loading: counts, and takes the next entries into memory.</summary>
-    public void FinishLoading()
+    /// <param name="onProgress">Told from time to time how many were counted.</param>
+    public void FinishLoading(Action<long>? onProgress = null)
     {
-        Count = _far.Read().LongCount(r => !_delivered.Contains(r.Origin));
+        Count = 0;
+        foreach (var record in _far.Read())
+        {
+            if (_delivered.Contains(record.Origin))
+                continue;
+            if (++Count % EntriesOfProgress == 0)
+                onProgress?.Invoke(Count);
+        }
+
         Refill();
     }
 
@@ -85,7 +95,8 @@ internal sealed class PendingSchedule
         }
 
         _near.Push(record);
-        if (_near.Count <= 2 * _nearMax)
+        // Not more: the array would grow to twice its size.
+        if (_near.Count < 2 * _nearMax)
             return;
         var others = new List<PendingRecord>();
         _near.Split(_nearMax, others);

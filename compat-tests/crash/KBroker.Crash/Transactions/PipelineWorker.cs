@@ -17,6 +17,7 @@ internal sealed class PipelineWorker : TransactionClient
     private const int ReplacePercent = 3;
     private static readonly TimeSpan Gather = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan LeaveLimit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan FlushSlice = TimeSpan.FromMilliseconds(200);
 
     private readonly string _bootstrap;
     private readonly PipelineTopics _pipeline;
@@ -182,6 +183,12 @@ internal sealed class PipelineWorker : TransactionClient
         var wasSent = TransactionCalls.SendOffsets(
             _producer, offsets, _consumer!.ConsumerGroupMetadata, () => IsStopping);
         isCommit &= wasSent;
+        // An abort gives the sequence numbers of batches under way again; see ConfluentProducer.
+        Doing = "Flush";
+        while (!isCommit && !IsStopping && _producer.Flush(FlushSlice) > 0)
+        {
+        }
+
         Doing = isCommit ? "CommitTransaction" : "AbortTransaction";
         var end = TransactionCalls.End(_producer, isCommit, () => IsStopping, out var failure);
         if (end == true)
@@ -192,7 +199,8 @@ internal sealed class PipelineWorker : TransactionClient
 
         if (failure is not null && !IsStopping)
             _problems.AddIfAny(_history.Failed(Name, failure, deaths));
-        _mustReplace |= end is null;
+        // An abort that took the place of a commit had no flush: the next producer has an epoch of its own.
+        _mustReplace |= end is null || isCommit;
         return false;
     }
 
