@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Text;
 using Confluent.Kafka;
+using KBroker.Compat.Harness;
 
 namespace KBroker.Compat.Confluent.Tests;
 
@@ -83,6 +85,21 @@ public abstract class ConfluentTest : IDisposable
     private protected static byte[]? Bytes(string? text) => text is null ? null : Encoding.UTF8.GetBytes(text);
 
     private protected static string? Text(byte[]? bytes) => bytes is null ? null : Encoding.UTF8.GetString(bytes);
+
+    /// <summary>Runs a command of the real executable.</summary>
+    /// <returns>Exit code, and what it wrote to its two output streams, one behind the other.</returns>
+    private protected static async Task<(int ExitCode, string Output)> KBrokerAsync(params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(CompatEnvironment.KBrokerExecutable, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        var errors = process.StandardError.ReadToEndAsync();
+        var output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return (process.ExitCode, output + await errors);
+    }
 
     /// <summary>Produces values one after the other into one partition and waits for all of them.</summary>
     private protected void Produce(

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -30,30 +29,30 @@ public sealed class LogCommandTests(ConfluentFixture fixture) : ConfluentTest(fi
                 for (var batch = 0; batch < Batches; batch++)
                     Assert.Equal(batch, await ProduceAsync(broker, "orders", $"v{batch}"));
                 await ProduceAsync(broker, "other", "kept");
-                var (refused, complaint) = await RunAsync("log", "check", "--dir", data);
+                var (refused, complaint) = await KBrokerAsync("log", "check", "--dir", data);
                 Assert.NotEqual(0, refused);
                 Assert.Contains("stop it first", complaint);
                 Assert.Equal(0, await broker.StopAsync());
             }
 
-            var (code, output) = await RunAsync("log", "check", "--dir", data);
+            var (code, output) = await KBrokerAsync("log", "check", "--dir", data);
             Assert.Equal(0, code);
             Assert.Contains($"orders-0: good, 1 segments, {Batches} batches", output);
 
             var file = Path.Combine(data, "orders-0", "00000000000000000000.log");
             var position = Damage(file);
-            (code, output) = await RunAsync("log", "check", "--dir", data);
+            (code, output) = await KBrokerAsync("log", "check", "--dir", data);
             Assert.Equal(1, code);
             Assert.Contains($"orders-0: damaged at offset {DamagedBatch}: {file}, position {position}: ", output);
             Assert.Contains("other-0: good", output);
-            (code, output) = await RunAsync("log", "truncate", "--dir", data, "--partition", "other-0");
+            (code, output) = await KBrokerAsync("log", "truncate", "--dir", data, "--partition", "other-0");
             Assert.Equal(0, code);
             Assert.Contains("Nothing is cut.", output);
-            (code, output) = await RunAsync("log", "truncate", "--dir", data, "--partition", "orders-0");
+            (code, output) = await KBrokerAsync("log", "truncate", "--dir", data, "--partition", "orders-0");
             Assert.Equal(0, code);
             Assert.Contains($"the log ends before offset {DamagedBatch} now", output);
             Assert.Equal(position, new FileInfo(file).Length);
-            (code, _) = await RunAsync("log", "check", "--dir", data, "--partition", "orders-0");
+            (code, _) = await KBrokerAsync("log", "check", "--dir", data, "--partition", "orders-0");
             Assert.Equal(0, code);
 
             await using (var broker = await BrokerProcess.StartAtAsync(site, kafka: false))
@@ -81,19 +80,6 @@ public sealed class LogCommandTests(ConfluentFixture fixture) : ConfluentTest(fi
         bytes[position + 70] ^= 1;
         File.WriteAllBytes(file, bytes);
         return position;
-    }
-
-    private static async Task<(int ExitCode, string Output)> RunAsync(params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(CompatEnvironment.KBrokerExecutable, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        var errors = process.StandardError.ReadToEndAsync();
-        var output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        return (process.ExitCode, output + await errors);
     }
 
     private static async Task CreateAsync(BrokerProcess broker)

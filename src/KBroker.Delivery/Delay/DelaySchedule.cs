@@ -238,7 +238,9 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
             problem = checkpoint.TopicId != Partition.TopicId ? "it belongs to another topic"
                 : checkpoint.LogEndOffset > log.LogEndOffset
                     ? $"it was written at log end {checkpoint.LogEndOffset}, but the log ends at {log.LogEndOffset}"
-                    : null;
+                : checkpoint.LevelsMark != FlagFollower.MarkOf(log.Config.DelayLevelsMs)
+                    ? "kbroker.delay.levels has changed since"
+                : null;
         }
 
         if (problem is not null)
@@ -254,7 +256,7 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         CrashPoint.Reached("delays.load-begun");
         var began = _parts.Time.GetTimestamp();
         _pending.BeginLoading(checkpoint?.Runs ?? []);
-        _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset);
+        _follower.Reset(checkpoint?.FollowedTo ?? log.LogStartOffset, log.Config.DelayLevelsMs);
         var progress = new LoadProgress(_parts.Time, _parts.Logger, Partition.TopicPartition, log.LogEndOffset);
         _follower.Follow(log, isLoading: true, progress.Report);
         _pending.FinishLoading(progress.ReportCounted);
@@ -318,7 +320,8 @@ internal sealed class DelaySchedule : IPartitionObserver, ILogStartGuard, IThrea
         CrashPoint.Reached("delays.checkpoint-ready");
         // Open half messages are in no file: a start reads the log from the first of them on.
         var from = Math.Min(_follower.SettledTo, _halves.LeastLocation ?? long.MaxValue);
-        new ScheduleCheckpoint(Partition.TopicId, from, end, runs).Write(_parts.Files, log.Path);
+        new ScheduleCheckpoint(Partition.TopicId, from, end, _follower.LevelsMark, runs)
+            .Write(_parts.Files, log.Path);
         CrashPoint.Reached("delays.checkpoint-written");
         _pending.DeleteObsolete(runs, nearNumber);
         _checkpointedWork = work;

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using KBroker.Delivery.CheckBack;
 using KBroker.Protocol.Records;
 using KBroker.Protocol.Records.Delivery;
@@ -19,9 +20,13 @@ namespace KBroker.Delivery.Delay;
 /// <param name="halves">Follows half messages and decisions.</param>
 internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origins, HalfFollower halves)
 {
+    /// <summary>The mark when the list of levels changed while the log was followed.</summary>
+    private const long SeveralLists = -1;
+
     private const int BatchesAtOnce = 256;
     private readonly List<FlaggedBatch> _found = [];
     private readonly List<Undecided> _undecided = [];
+    private IReadOnlyList<long> _levels = [];
     private readonly HashSet<long> _cancelledElsewhere = [];
     private bool _isLoading;
     private bool _isFirst;
@@ -38,12 +43,30 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <summary>Flagged batches seen since the follower was made.</summary>
     public long Seen { get; private set; }
 
+    /// <summary>
+    /// By which list of levels the records that were taken are due: its checksum, or -1 when it changed in between.
+    /// </summary>
+    public long LevelsMark { get; private set; }
+
+    /// <summary>The checksum of a list of levels: CRC-32C of its int64s, big-endian.</summary>
+    public static long MarkOf(IReadOnlyList<long> levelsMs)
+    {
+        var bytes = new byte[levelsMs.Count * sizeof(long)];
+        for (var i = 0; i < levelsMs.Count; i++)
+            BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(i * sizeof(long)), levelsMs[i]);
+        return Crc32C.Compute(bytes);
+    }
+
     /// <summary>Begins at an offset.</summary>
-    public void Reset(long offset)
+    /// <param name="offset">The offset.</param>
+    /// <param name="levelsMs">The list of levels by which what lies before is due.</param>
+    public void Reset(long offset, IReadOnlyList<long> levelsMs)
     {
         FollowedTo = offset;
         _isFirst = true;
         _undecided.Clear();
+        _levels = levelsMs;
+        LevelsMark = MarkOf(levelsMs);
         _cancelledElsewhere.Clear();
     }
 
@@ -55,6 +78,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <exception cref="RecordException">It is damaged.</exception>
     public void Follow(PartitionLog log, bool isLoading, Action<long>? onProgress = null)
     {
+        UseLevels(log.Config.DelayLevelsMs);
         _isLoading = isLoading;
         // A log may start within a batch, of which the records behind the start are still there; and a reading may
         // begin with an open half message in the middle of one.
@@ -96,15 +120,15 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     /// <param name="log">The log.</param>
     /// <param name="offset">The offset that the producer was told.</param>
     /// <param name="isCertain">Whether the schedule can have it at that time only: not where it was carried forward, or
-    /// where it asked for a level and the list of levels may have been another one.</param>
+    /// where it asked for a level and the list of levels was another one.</param>
     /// <returns>Null when no record at that offset was ever delayed, or the log has it no more.</returns>
     /// <exception cref="IOException">The log cannot be read.</exception>
     /// <exception cref="RecordException">It is damaged.</exception>
     public PendingRecord? ReadScheduled(PartitionLog log, long offset, out bool isCertain)
     {
         // The log's start may move in between.
-        isCertain = false;
-        if (offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
+        isCertain = offset >= log.LogEndOffset;
+        if (isCertain || offset < log.LogStartOffset || !origins.TryRead(log, offset, out var record, out var header))
             return null;
         isCertain = true;
         if (!header.IsHiding || (header.Attributes & RecordBatchAttributes.Copying) != 0)
@@ -112,8 +136,17 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
         var request = DeliveryRequest.Parse(record.Headers);
         if (request.Kind == DeliveryRequestKind.Cancel || !request.Hides(record.Timestamp))
             return null;
-        isCertain = request.Kind != DeliveryRequestKind.Level;
-        return new PendingRecord(request.DueMs(record.Timestamp, log.Config.DelayLevelsMs), offset, 0);
+        isCertain = request.Kind != DeliveryRequestKind.Level || LevelsMark != SeveralLists;
+        return new PendingRecord(request.DueMs(record.Timestamp, _levels), offset, 0);
+    }
+
+    private void UseLevels(IReadOnlyList<long> levelsMs)
+    {
+        if (ReferenceEquals(levelsMs, _levels))
+            return;
+        if (!levelsMs.SequenceEqual(_levels))
+            LevelsMark = SeveralLists;
+        _levels = levelsMs;
     }
 
     private void Take(PartitionLog log, in FlaggedBatch flagged, bool isLoading)
@@ -134,6 +167,8 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
     private void TakeCopies(PartitionLog log, OriginBatch batch, bool isCarried, bool isLoading)
     {
+        // Originals are in other batches, which may push this one out of the reader.
+        List<PendingRecord>? carried = null;
         batch.Rewind();
         while (batch.TryRead(out var record))
         {
@@ -141,7 +176,15 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
             if (!isCarried)
                 schedule.NoteDelivered(request.OriginOffset, record.Timestamp);
             else if (!halves.TakeCopy(log, record, request, isLoading))
-                schedule.Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset), isNew: false);
+                (carried ??= []).Add(new PendingRecord(request.Value, request.OriginOffset, record.Offset));
+        }
+
+        foreach (var copy in carried ?? [])
+        {
+            // Where the original is still there, by another list of levels, the copy is what counts.
+            if (isLoading && ReadScheduled(log, copy.Origin, out _) is { } original && !original.IsSame(copy))
+                schedule.Cancel(original);
+            schedule.Add(copy, isNew: false);
         }
     }
 
@@ -214,7 +257,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
 
             if (cancelled is null || !cancelled.Contains(record.Offset))
             {
-                var due = request.DueMs(record.Timestamp, log.Config.DelayLevelsMs);
+                var due = request.DueMs(record.Timestamp, _levels);
                 schedule.Add(new PendingRecord(due, record.Offset, record.Offset), isNew: true);
             }
         }

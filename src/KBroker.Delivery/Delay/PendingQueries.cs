@@ -8,7 +8,8 @@ namespace KBroker.Delivery.Delay;
 /// </summary>
 /// <remarks>
 /// An answer costs bounded time and memory whatever the number pending: files are read from the instant asked for, page
-/// by page, and no further than <paramref name="scanMax"/> entries; the answer says where to go on.
+/// by page, and no further than <paramref name="scanMax"/> entries; the answer says where to go on. Single records are
+/// found by their due time; only those that were carried forward are looked for in all that is pending.
 /// </remarks>
 /// <param name="pending">The schedule.</param>
 /// <param name="follower">Knows when a record of the log is due.</param>

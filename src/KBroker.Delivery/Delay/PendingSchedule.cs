@@ -70,14 +70,23 @@ internal sealed class PendingSchedule
     public void FinishLoading(Action<long>? onProgress = null)
     {
         Count = 0;
+        var returned = new List<PendingRecord>();
         foreach (var record in _far.Read())
         {
             if (_delivered.Contains(record.Origin))
+            {
+                if (record.DueMs > _deliveredUntilMs)
+                    returned.Add(record);
                 continue;
+            }
+
             if (++Count % EntriesOfProgress == 0)
                 onProgress?.Invoke(Count);
         }
 
+        // Delivered before it is due: the list of levels is another one by now, or the clock went back.
+        foreach (var record in returned)
+            _far.Add(record with { Location = PendingRecord.Cancelled });
         Refill();
     }
 

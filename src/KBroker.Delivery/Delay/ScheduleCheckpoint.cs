@@ -11,23 +11,26 @@ namespace KBroker.Delivery.Delay;
 /// thrown away, and the log read from its start.
 /// </summary>
 /// <remarks>
-/// Big-endian: int32 magic ("KBDC"), int16 version (0), 16 bytes topic id, int64 offset up to which the log is in the
-/// runs, int64 log end at that moment, int32 count of runs, for each int64 number, int32 entries, int32 cursor; at the
-/// end CRC-32C of all before. Crash behaviour: written under another name and renamed when its runs are on stable
-/// storage, and so is the log up to the log end that it names: a delivery that the runs take for done is never lost.
+/// Big-endian: int32 magic ("KBDC"), int16 version (1), 16 bytes topic id, int64 offset up to which the log is in the
+/// runs, int64 log end at that moment, int64 mark of the levels, int32 count of runs, for each int64 number, int32
+/// entries, int32 cursor; at the end CRC-32C of all before. Crash behaviour: written under another name and
+/// renamed when its runs are on stable storage, and so is the log up to the log end that it names: a
+/// delivery that the runs take for done is never lost.
 /// </remarks>
 /// <param name="TopicId">The topic that the partition belongs to.</param>
 /// <param name="FollowedTo">All flagged batches below are accounted for.</param>
 /// <param name="LogEndOffset">The log end at that moment; all below was on stable storage.</param>
+/// <param name="LevelsMark">By which list of levels the entries are due: <see cref="FlagFollower.LevelsMark"/>.</param>
 /// <param name="Runs">The files.</param>
 internal sealed record ScheduleCheckpoint(
-    Uuid TopicId, long FollowedTo, long LogEndOffset, IReadOnlyList<ScheduleRun> Runs)
+    Uuid TopicId, long FollowedTo, long LogEndOffset, long LevelsMark, IReadOnlyList<ScheduleRun> Runs)
 {
     /// <summary>The file's name.</summary>
     public const string FileName = "kbroker-delay.checkpoint";
 
     private const int Magic = 0x4b424443;
-    private const int FixedBytes = 4 + 2 + 16 + 8 + 8 + 4;
+    private const short Version = 1;
+    private const int FixedBytes = 4 + 2 + 16 + 8 + 8 + 8 + 4;
     private const int RunBytes = 8 + 4 + 4;
     private const int CrcBytes = 4;
 
@@ -60,10 +63,12 @@ internal sealed record ScheduleCheckpoint(
     {
         var bytes = new byte[FixedBytes + (Runs.Count * RunBytes) + CrcBytes];
         BinaryPrimitives.WriteInt32BigEndian(bytes, Magic);
+        BinaryPrimitives.WriteInt16BigEndian(bytes.AsSpan(4), Version);
         TopicId.Write(bytes.AsSpan(6));
         BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(22), FollowedTo);
         BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(30), LogEndOffset);
-        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(38), Runs.Count);
+        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(38), LevelsMark);
+        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(46), Runs.Count);
         var rest = bytes.AsSpan(FixedBytes);
         foreach (var run in Runs)
         {
@@ -90,13 +95,13 @@ internal sealed record ScheduleCheckpoint(
     {
         if (bytes.Length < FixedBytes + CrcBytes
             || BinaryPrimitives.ReadInt32BigEndian(bytes) != Magic
-            || BinaryPrimitives.ReadInt16BigEndian(bytes[4..]) != 0
+            || BinaryPrimitives.ReadInt16BigEndian(bytes[4..]) != Version
             || Crc32C.Compute(bytes[..^CrcBytes]) != BinaryPrimitives.ReadUInt32BigEndian(bytes[^CrcBytes..]))
         {
             return null;
         }
 
-        var count = BinaryPrimitives.ReadInt32BigEndian(bytes[38..]);
+        var count = BinaryPrimitives.ReadInt32BigEndian(bytes[46..]);
         if (count < 0 || bytes.Length != FixedBytes + ((long)count * RunBytes) + CrcBytes)
             return null;
         var runs = new List<ScheduleRun>(count);
@@ -113,6 +118,7 @@ internal sealed record ScheduleCheckpoint(
             Uuid.Read(bytes[6..]),
             BinaryPrimitives.ReadInt64BigEndian(bytes[22..]),
             BinaryPrimitives.ReadInt64BigEndian(bytes[30..]),
+            BinaryPrimitives.ReadInt64BigEndian(bytes[38..]),
             runs);
     }
 }

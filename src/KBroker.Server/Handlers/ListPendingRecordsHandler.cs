@@ -53,7 +53,6 @@ public sealed class ListPendingRecordsHandler(
         foreach (var (topic, indexes) in Asked(request, context))
         {
             var answer = new ListPendingRecordsResponse.TopicResponse { Name = topic };
-            response.Topics.Add(answer);
             var allowed = authorizer.Topic(context, AclOperation.Describe, topic);
             foreach (var index in indexes)
             {
@@ -62,8 +61,13 @@ public sealed class ListPendingRecordsHandler(
                         .ConfigureAwait(false)
                     : Failed(index, ErrorCode.TopicAuthorizationFailed);
                 room -= listed.Entries.Count;
-                answer.Partitions.Add(listed);
+                // A schedule may have other things to do than delays.
+                if (request.Topics.Count > 0 || listed.ErrorCode != ErrorCode.InvalidConfig)
+                    answer.Partitions.Add(listed);
             }
+
+            if (answer.Partitions.Count > 0)
+                response.Topics.Add(answer);
         }
 
         return response;
@@ -132,7 +136,7 @@ public sealed class ListPendingRecordsHandler(
             return Failed(name.Partition, ErrorCode.RequestTimedOut, $"{name} is still being read.");
         }
 
-        if (list is null)
+        if (list is null || (list.Count == 0 && !partition!.Log.Config.DelayEnable))
             return Unknown(partition!);
         // Where other partitions took all the room, the entries go on where this request began.
         var isLeftOut = room == 0 && request.Limit > 0 && list.Count > 0;

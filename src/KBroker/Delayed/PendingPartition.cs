@@ -27,7 +27,9 @@ internal sealed class PendingPartition
     public Numbers Numbers { get; }
 
     /// <summary>When the entry is due that <see cref="TakeAsync"/> gives next, as far as is known.</summary>
-    public long NextDueMs => _page.TryPeek(out var entry) ? entry.DueMs : Numbers.NextDueMs;
+    public long NextDueMs => _page.TryPeek(out var entry) ? entry.DueMs
+        : _next is { } next ? Math.Max(next.FromMs, Numbers.NextDueMs)
+        : long.MaxValue;
 
     /// <summary>Asks a leader for the numbers of its partitions.</summary>
     /// <param name="leader">The broker.</param>
