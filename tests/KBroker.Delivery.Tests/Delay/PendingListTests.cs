@@ -1,6 +1,5 @@
 using KBroker.Delivery.Delay;
 using KBroker.Protocol.Records;
-using KBroker.Storage;
 
 namespace KBroker.Delivery.Tests.Delay;
 
@@ -132,13 +131,13 @@ public sealed class PendingListTests
     }
 
     [Fact]
-    public void A_schedule_that_has_stopped_or_does_not_lead_tells_nothing()
+    public async Task A_schedule_that_has_stopped_or_does_not_lead_tells_nothing()
     {
         using var home = new DelayHome();
         home.Append("one", DelayHome.After(1000));
         home.Partition.Stop();
         Assert.Null(home.List(new PendingQuery { Limit = 1 }));
-        home.Schedule.StopAsync().Wait();
+        await home.Schedule.StopAsync();
         Assert.Null(home.List(new PendingQuery { Limit = 1 }));
     }
 
