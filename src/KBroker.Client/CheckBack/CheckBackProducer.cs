@@ -49,7 +49,10 @@ public sealed class CheckBackProducer<TKey, TValue> : IAsyncDisposable, IDisposa
         var answerer = new CheckAnswerer<TKey, TValue>(options, _decisions, _topics);
         var closing = _closing.Token;
         _answering = Task.Factory.StartNew(
-            () => answerer.Run(closing), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            () => answerer.Run(closing),
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
     }
 
     /// <summary>Ends when checks are not answered any more: after disposing, or with the exception that ended it.
