@@ -6,8 +6,8 @@ namespace KBroker.Delivery.Tests.CheckBack;
 
 /// <summary>
 /// Random lives of a partition with half messages: decisions of all kinds, crashes, power cuts, retention, clocks that
-/// jump, topics that cannot be created for a while. What the log says in the end must be what the rules say. One seed is
-/// one life.
+/// jump, topics that cannot be created for a while. What the log says in the end must be what the rules say. One seed
+/// is one life.
 /// </summary>
 public sealed class HalfModelTests
 {
