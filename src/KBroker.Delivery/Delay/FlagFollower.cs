@@ -29,6 +29,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     private IReadOnlyList<long> _levels = [];
     private readonly HashSet<long> _cancelledElsewhere = [];
     private bool _isLoading;
+    private bool _isFirst;
 
     /// <summary>All flagged batches below this offset were seen.</summary>
     public long FollowedTo { get; private set; }
@@ -62,6 +63,7 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     public void Reset(long offset, IReadOnlyList<long> levelsMs)
     {
         FollowedTo = offset;
+        _isFirst = true;
         _undecided.Clear();
         _levels = levelsMs;
         LevelsMark = MarkOf(levelsMs);
@@ -78,8 +80,10 @@ internal sealed class FlagFollower(PendingSchedule schedule, OriginReader origin
     {
         UseLevels(log.Config.DelayLevelsMs);
         _isLoading = isLoading;
-        // A log may start within a batch, of which the records behind the start are still there.
-        var isStart = FollowedTo <= log.LogStartOffset;
+        // A log may start within a batch, of which the records behind the start are still there; and a reading may
+        // begin with an open half message in the middle of one.
+        var isStart = _isFirst || FollowedTo <= log.LogStartOffset;
+        _isFirst = false;
         while (true)
         {
             var end = Math.Max(log.LogEndOffset, log.Flagged.FollowedEnd);

@@ -346,7 +346,7 @@ internal sealed class DelayHome : IPartitionListener, ITargetTopics, IDisposable
         var others = _others.Keys.ToList();
         _others.Clear();
         foreach (var topic in others)
-            Find(topic, 0);
+            _others[topic] = OpenPartition(new TopicPartition(topic, 0), new LogConfig());
         Partition = OpenPartition(Name, Config);
         _timer = new SystemTimer(Clock, new InlineExecutor());
         _metrics = new DelayMetrics(() => [Schedule], () => Clock.WallMs, () => Clock.NowMs);

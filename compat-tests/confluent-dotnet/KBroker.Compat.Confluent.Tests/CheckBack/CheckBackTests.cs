@@ -86,7 +86,7 @@ public sealed class CheckBackTests(ConfluentFixture fixture) : ConfluentTest(fix
         Assert.True(expired.Message.Headers.TryGetHalf(out var given));
         Assert.Equal((half, 2), (given.Position, given.Checks));
         await Poll.UntilAsync("both checks are answered", () => shop.Checks.Count >= 2);
-        Assert.Equal([1, 2], shop.Checks.Select(static c => c.Half.Checks).Distinct());
+        Assert.Equal([1, 2], shop.Checks.Select(static c => c.Half.Checks).Distinct().Order());
 
         using var producer = Producer();
         await producer.ProduceAsync(half.TopicPartition, Decision(half, LocalTransactionState.Commit, shopGroup: null));
@@ -122,8 +122,13 @@ public sealed class CheckBackTests(ConfluentFixture fixture) : ConfluentTest(fix
     public async Task A_broker_that_is_killed_forgets_no_half_message_and_the_producer_goes_on()
     {
         var directory = Directory.CreateTempSubdirectory("kbroker-checkback-").FullName;
+        // However long the client takes to find its way back, the half message is not given up.
         var site = BrokerSite.Plain(
-            directory, "kbroker.txn.enable=true", "kbroker.txn.timeout.ms=500", "kbroker.txn.check.interval.ms=1000");
+            directory,
+            "kbroker.txn.enable=true",
+            "kbroker.txn.timeout.ms=500",
+            "kbroker.txn.check.interval.ms=1000",
+            "kbroker.txn.check.max=1000");
         var first = await BrokerProcess.StartAtAsync(site, kafka: false);
         using var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = first.Bootstrap })
             .SetLogHandler(static (_, _) => { }).Build();
@@ -140,7 +145,15 @@ public sealed class CheckBackTests(ConfluentFixture fixture) : ConfluentTest(fix
             await shop.Producer.SendAsync("orders", Shop.Order("after"));
             using var consumer = Consumer(c => c.BootstrapServers = $"127.0.0.1:{site.Port}");
             consumer.Assign(new TopicPartitionOffset("orders", 0, 0));
-            Assert.Equal(["after", "before"], Take(consumer, 2).Select(static r => Text(r.Message.Value)).Order());
+            try
+            {
+                Assert.Equal(["after", "before"], Take(consumer, 2).Select(static r => Text(r.Message.Value)).Order());
+            }
+            catch (TimeoutException)
+            {
+                Assert.Fail("not both came; of the client:\n" + string.Join('\n', shop.Log));
+            }
+
             consumer.Close();
             await shop.DisposeAsync();
         }
