@@ -1,5 +1,4 @@
 using KBroker.Delivery.Delay;
-using KBroker.Storage;
 
 namespace KBroker.Delivery.Tests.Delay;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -19,9 +18,12 @@ public sealed partial class DelayedCommandTests(ConfluentFixture fixture) : Dela
         var topic = await DelayingTopicAsync(3);
         using var producer = Producer();
         var records = new List<DelayedRecord>();
-        foreach (var (partition, hours) in (ReadOnlySpan<(int, int)>)[(0, 3), (2, 1), (0, 4), (1, 2), (2, 5)])
-            records.Add(producer.ProduceDelayedAsync(
-                new TopicPartition(topic, partition), Message("v"), Hour * hours).GetAwaiter().GetResult());
+        foreach (var (partition, hours) in ((int, int)[])[(0, 3), (2, 1), (0, 4), (1, 2), (2, 5)])
+        {
+            records.Add(await producer.ProduceDelayedAsync(
+                new TopicPartition(topic, partition), Message("v"), Hour * hours));
+        }
+
         records = [.. records.OrderBy(static r => r.Due)];
         Assert.Equal(records.Select(static r => (r.Partition.Value, r.Offset.Value, r.Due!.Value)), Listed(
             await ListAsync(topic)));
