@@ -25,7 +25,8 @@ public sealed record CheckBackOptions<TKey, TValue>
     /// <see cref="LocalTransactionState.Unknown"/>, and is thrown on to the sender.
     /// </summary>
     public required Func<Message<TKey, TValue>, HalfMessage, CancellationToken, Task<LocalTransactionState>>
-        ExecuteLocalTransaction { get; init; }
+        ExecuteLocalTransaction
+    { get; init; }
 
     /// <summary>
     /// Tells what became of a local transaction, perhaps another process's, by looking it up where it left its traces.
@@ -34,7 +35,8 @@ public sealed record CheckBackOptions<TKey, TValue>
     /// The message has the user's headers, and the timestamp of the half message.
     /// </summary>
     public required Func<Message<TKey, TValue>, HalfMessage, CancellationToken, Task<LocalTransactionState>>
-        CheckLocalTransaction { get; init; }
+        CheckLocalTransaction
+    { get; init; }
 
     /// <summary>When the broker asks for the first time; null for the topic's <c>kbroker.txn.timeout.ms</c>.</summary>
     public TimeSpan? CheckAfter { get; init; }

@@ -317,7 +317,10 @@ public sealed class DelayScheduleTests
         var cancel = home.Append(
             RecordBatchOptions.Default with
             {
-                ProducerId = 5, ProducerEpoch = 0, BaseSequence = 0, IsTransactional = true,
+                ProducerId = 5,
+                ProducerEpoch = 0,
+                BaseSequence = 0,
+                IsTransactional = true,
             },
             ("", DelayHome.Cancel(one)));
         Assert.Equal(KBroker.Protocol.ErrorCode.None, home.Partition.DeleteRecords(cancel, out _));
