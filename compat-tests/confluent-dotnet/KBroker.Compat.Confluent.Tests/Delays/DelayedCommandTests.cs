@@ -122,6 +122,8 @@ public sealed partial class DelayedCommandTests(ConfluentFixture fixture) : Dela
             Assert.Equal(0, producer.Flush(Limit));
         }
 
+        // It has begun, and goes on for four seconds.
+        Assert.Single(Fetch(topic, 1));
         var (code, output) = await DelayedAsync(
             ["cancel", "--topic", topic, "--partition", "0", "--offset",
                 .. offsets.Select(static o => o.ToString(CultureInfo.InvariantCulture))]);
