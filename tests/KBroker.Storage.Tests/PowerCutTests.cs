@@ -81,6 +81,8 @@ public sealed class PowerCutTests
     public void Entries_of_a_transaction_index_that_a_power_cut_left_empty_do_not_survive_a_recovery()
     {
         using var storage = new TestStorage(Small);
+        storage.AppendOk(TestStorage.Batch(3));
+        storage.Log.RollSegment();
         storage.AppendOk(TestStorage.ProducerBatch(7, 0, 0, 3, transactional: true));
         var marker = TestStorage.Marker(7, ControlRecordType.Abort);
         Assert.True(storage.Log.AppendAsLeader(new(marker), 0, AppendOptions.Coordinator).IsSuccess);
@@ -88,7 +90,7 @@ public sealed class PowerCutTests
         storage.Crash();
         File.WriteAllBytes(index, new byte[new FileInfo(index).Length]);
         storage.Reopen();
-        Assert.Equal(0, Assert.Single(storage.Log.GetAbortedTransactions(0, 4)).FirstOffset);
+        Assert.Equal(3, Assert.Single(storage.Log.GetAbortedTransactions(0, 7)).FirstOffset);
         Assert.Equal(34, new FileInfo(index).Length);
     }
 
